@@ -1,0 +1,227 @@
+"""The `trioemqx` command: start, stop, version, and looking at the configuration."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, NoReturn
+
+import click
+
+import trioemqx
+from trioemqx.config.check import check_files
+from trioemqx.config.errors import ConfigErrors
+from trioemqx.config.load import load
+from trioemqx.config.model import Config
+from trioemqx.config.show import show
+from trioemqx.services.logs import LogSettings, setup
+
+DEFAULT_FILE: Final = Path("etc/emqx.toml")
+PID_FILE: Final = "trioemqx.pid"
+BAD_CONFIG: Final = 78
+NOT_RUNNING: Final = 1
+STOP_SECONDS: Final = 120
+
+_config_option = click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Configuration file. Default: etc/emqx.toml if it exists, else EMQX's shipped values.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(trioemqx.__version__, prog_name="trioemqx")
+def main() -> None:
+    """An MQTT broker: EMQX 4's settings and names, extensions in Python."""
+
+
+@main.command()
+@_config_option
+def start(path: Path | None) -> None:
+    """Run the broker in the foreground until SIGTERM or SIGINT.
+
+    Exit codes: 0 after an orderly stop, 1 already running, 70 a vital service gave up, 71 cannot listen, 78 bad
+    configuration.
+    """
+    from trioemqx.node import with_certificates
+    from trioemqx.supervisor import serve
+
+    config = _load(path)
+    with _only_one(Path(config.node.data_dir)):
+        handle = setup(_log_settings(config))
+        try:
+            prepared = with_certificates(config)
+            code = serve(prepared, lambda: with_certificates(_read(path)))
+        finally:
+            handle.close()
+    sys.exit(code)
+
+
+@main.command()
+@_config_option
+def stop(path: Path | None) -> None:
+    """Stop the broker that runs with this configuration, and wait until it has."""
+    pid_file = Path(_load(path).node.data_dir) / PID_FILE
+    pid = _running(pid_file)
+    if pid is None:
+        click.echo("trioemqx: not running", err=True)
+        sys.exit(NOT_RUNNING)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _running(pid_file) == pid:
+        if time.monotonic() > deadline:
+            click.echo(f"trioemqx: process {pid} has not ended within {STOP_SECONDS} s", err=True)
+            sys.exit(NOT_RUNNING)
+        time.sleep(0.05)
+    click.echo("ok")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def version(as_json: bool) -> None:
+    """Print the version, and whether the core is compiled."""
+    from trioemqx.core import session
+
+    compiled = not session.__file__.endswith(".py")
+    if as_json:
+        click.echo(json.dumps({"version": trioemqx.__version__, "compiled": compiled}))
+    else:
+        click.echo(f"trioemqx {trioemqx.__version__} ({'compiled' if compiled else 'interpreted'} core)")
+
+
+@main.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command("check")
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def config_check(path: Path | None, as_json: bool) -> None:
+    """Validate the configuration and the files it names, without starting. Exit code 78 when something is wrong."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    try:
+        found = _read(path)
+        warnings = found.warnings
+        check_files(found)
+    except ConfigErrors as errors:
+        problems = [str(error) for error in errors.errors]
+    if as_json:
+        click.echo(json.dumps({"ok": not problems, "errors": problems, "warnings": warnings}))
+    else:
+        for line in problems:
+            click.echo(line, err=True)
+        for line in warnings:
+            click.echo(f"warning: {line}", err=True)
+        if not problems:
+            click.echo(f"{_file(path) or 'shipped values'} is ok")
+    sys.exit(BAD_CONFIG if problems else 0)
+
+
+@config.command("show")
+@_config_option
+@click.option("--origin", is_flag=True, help="Say where each value was set.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("prefix", default="")
+def config_show(path: Path | None, origin: bool, as_json: bool, prefix: str) -> None:
+    """Print every setting in force, or those whose key starts with PREFIX. Secrets are hidden."""
+    rows = [row for row in show(_load(path)) if row[0].startswith(prefix)]
+    if as_json:
+        shown = {key: {"value": value, "origin": where} if origin else value for key, value, where in rows}
+        click.echo(json.dumps(shown, indent=2, default=str))
+        return
+    for key, value, where in rows:
+        text = json.dumps(value, default=str)
+        click.echo(f"{key} = {text}  # {where}" if origin else f"{key} = {text}")
+
+
+def _file(path: Path | None) -> Path | None:
+    if path is not None:
+        return path
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def _read(path: Path | None) -> Config:
+    return load(_file(path), os.environ)
+
+
+def _load(path: Path | None) -> Config:
+    """The configuration, or its errors one per line and exit code 78."""
+    try:
+        return _read(path)
+    except ConfigErrors as errors:
+        _fail([str(error) for error in errors.errors])
+
+
+def _fail(lines: list[str]) -> NoReturn:
+    for line in lines:
+        click.echo(f"trioemqx: {line}", err=True)
+    sys.exit(BAD_CONFIG)
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the pid file of a data directory; two brokers must not share one."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (data_dir / PID_FILE).open("a+")
+    except OSError as error:
+        _fail([f"node.data_dir: {data_dir} cannot be written: {error.strerror}"])
+    with file:
+        if not _lock(file):
+            click.echo(f"trioemqx: Node is already running with {data_dir}!", err=True)
+            sys.exit(1)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _running(pid_file: Path) -> int | None:
+    """The process that holds the pid file, if there is one; a file left by a killed process is not locked."""
+    try:
+        with pid_file.open("r+") as file:
+            if _lock(file):
+                return None
+            text = file.read().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _log_settings(config: Config) -> LogSettings:
+    log = config.log
+    return LogSettings(
+        to=log.to,
+        level=log.effective_level,
+        dir=Path(log.dir),
+        file=log.file,
+        formatter=log.formatter,
+        date_format=log.date_format,
+        chars_limit=log.chars_limit,
+        single_line=log.single_line,
+        rotation=log.rotation,
+        rotation_size=log.rotation_size,
+        rotation_count=log.rotation_count,
+        level_files=log.level_files,
+        queue_size=log.drop_mode_qlen,
+    )

@@ -1,0 +1,144 @@
+"""A configuration as a person asks about it: every value with its origin, and what a reload would change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+
+from trioemqx.config.draft import UNSET, Origin, find
+from trioemqx.config.model import Config
+from trioemqx.config.schema import HIDDEN, Free, Path, Setting, specs
+
+_SECRET_WORDS: Final = ("password", "secret", "token", "cookie", "private_key")
+
+
+@attrs.frozen
+class Change:
+    """One key that differs between two configurations; `before` or `after` is None where it does not exist.
+
+    `how` it is applied: `live` at once, `listener` by opening the listener again, `plugin` by its owner, `restart` only
+    by a new process.
+    """
+
+    key: str
+    before: object
+    after: object
+    how: str
+
+    @property
+    def live(self) -> bool:
+        """True when a reload can apply it without a new process."""
+        return self.how != "restart"
+
+
+def show(config: Config) -> Iterator[tuple[str, object, str]]:
+    """(key, value as written, origin) of every key, in the order of the reference page. Secrets are `******`."""
+    for path, setting, value in _settings(config, ()):
+        shown = setting.show(value) if setting is not None else _show_free(path, value)
+        key = ".".join(path)
+        yield key, shown, origin(config, key)
+
+
+def origin(config: Config, key: str) -> str:
+    """Where the value of `key` was set: `file etc/emqx.toml:41`, `environment EMQX_...`, `saved override`, `given` (by
+    the program) or `default`. What a stronger source covers is told as well: `saved override; file says 1000`.
+
+    KeyError for a key that does not exist.
+    """
+    path = tuple(key.split("."))
+    found = config.origins.get(key)
+    setting = find(path)
+    if found is None:
+        if setting is None:
+            raise KeyError(key)
+        return "default"
+    return _origin_text(found, path, setting)
+
+
+def _origin_text(found: Origin, path: Path, setting: Setting | None) -> str:
+    words = {"saved": "saved override"}.get(found.layer, f"{found.layer} {found.where}".strip())
+    if found.below is UNSET or found.layer == "file":
+        return words
+    secret = setting.secret if setting is not None else _sounds_secret(path)
+    return f"{words}; file says {HIDDEN if secret else found.below}"
+
+
+def diff(old: Config, new: Config) -> list[Change]:
+    """What changed between two configurations, secrets hidden. A listener that came or went is one change."""
+    before, after = _by_key(old), _by_key(new)
+    changes = list(_listeners_that_came_or_went(old, new))
+    skipped = tuple(f"{change.key}." for change in changes)
+    for key in [*before, *(key for key in after if key not in before)]:
+        setting, value = before.get(key, (None, None))
+        new_setting, new_value = after.get(key, (None, None))
+        if value == new_value or key.startswith(skipped):
+            continue
+        spec = setting or new_setting
+        path = tuple(key.split("."))
+        if spec is None:
+            changes.append(Change(key, _show_free(path, value), _show_free(path, new_value), "plugin"))
+        else:
+            changes.append(Change(key, spec.show(value), spec.show(new_value), spec.apply))
+    return changes
+
+
+def _listeners_that_came_or_went(old: Config, new: Config) -> Iterator[Change]:
+    before = {f"listener.{one.kind}.{one.name}": str(one.bind) for one in old.listeners}
+    after = {f"listener.{one.kind}.{one.name}": str(one.bind) for one in new.listeners}
+    for key in [*before, *after]:
+        if (key in before) != (key in after):
+            yield Change(key, before.get(key), after.get(key), "listener")
+
+
+def _by_key(config: Config) -> dict[str, tuple[Setting | None, object]]:
+    return {".".join(path): (setting, value) for path, setting, value in _settings(config, ())}
+
+
+def _settings(part: Any, at: Path, kind: str = "") -> Iterator[tuple[Path, Setting | None, object]]:
+    """Every key below `part` with its setting (None in free tables) and its value."""
+    cls: type = type(part)
+    for attribute, spec in specs(cls):
+        path = (*at, *spec.key)
+        value = getattr(part, attribute)
+        if isinstance(spec, Setting):
+            if not kind or not spec.only or kind in spec.only:
+                yield path, spec, value
+        elif isinstance(spec, Free):
+            yield from _free_leaves(value, path)
+        elif spec.how == "section":
+            yield from _settings(value, path)
+        elif spec.how == "named":
+            for name, inner in value.items():
+                yield from _settings(inner, (*path, name))
+        else:
+            for listener in value:
+                yield from _settings(listener, (*path, listener.kind, listener.name), listener.kind)
+
+
+def _free_leaves(value: object, path: Path) -> Iterator[tuple[Path, None, object]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _free_leaves(inner, (*path, name))
+    else:
+        yield path, None, value
+
+
+def _sounds_secret(path: Path) -> bool:
+    return any(word in path[-1].lower() for word in _SECRET_WORDS)
+
+
+def _show_free(path: Path, value: object) -> object:
+    """A value whose owner is not known here: by its name, a secret is still not shown."""
+    if value is None or not _sounds_secret(path):
+        return _masked(value)
+    return HIDDEN
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: HIDDEN if _sounds_secret((name,)) else _masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value

@@ -1,0 +1,61 @@
+"""How a connection that broke a rule is ended: what the client hears depends on its version and how far it got."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trioemqx.codec.control import Connack
+from trioemqx.codec.encode import encode
+from trioemqx.core.states import CONNECTED
+from trioemqx.errors import PacketError, connack_return_code, reason_name
+from trioemqx.types import Properties
+
+if TYPE_CHECKING:
+    from trioemqx.core.channel import Channel
+
+
+def refuse(channel: Channel, error: PacketError) -> None:
+    """Answer an error of the client's and close: nothing before CONNECT, CONNACK while connecting, DISCONNECT after.
+
+    An MQTT 3 client that breaks the protocol only sees the connection close [MQTT-4.8.0-1], except for the return
+    codes CONNACK has.
+    """
+    if channel.state == CONNECTED:
+        channel.close(error.code, error.name)
+        return
+    if error.name == "unsupported_protocol_version":
+        # The version of the answer is unknown to us; every client can read this one [MQTT-3.1.2-2].
+        channel.out.put(b"\x20\x02\x00\x01")
+        count_connack(channel, 0x84)
+    elif channel.connect is not None or channel.version == 5:
+        send_connack(channel, error.code, False, None)
+    channel.close(0, error.name)
+
+
+def refuse_connect(channel: Channel, code: int) -> None:
+    """Refuse a well-formed CONNECT with a reason code."""
+    send_connack(channel, code, False, None)
+    channel.close(0, reason_name(code))
+
+
+def send_connack(channel: Channel, code: int, session_present: bool, properties: Properties | None) -> None:
+    """Write the CONNACK after `client.connack` has seen it. MQTT 3 gets the return code that stands for `code`."""
+    broker = channel.broker
+    broker.metrics.client_connack += 1
+    if broker.hooks.client_connack:
+        properties = broker.hooks.run_client_connack(channel.info, reason_name(code), properties or Properties())
+    v5 = channel.version == 5
+    answer = Connack(session_present, code if v5 else connack_return_code(code), properties if v5 else None)
+    channel.out.put(encode(answer, channel.version))
+    count_connack(channel, code)
+
+
+def count_connack(channel: Channel, code: int) -> None:
+    """CONNACK counters: sent, error, auth_error (bad credentials or not authorized)."""
+    metrics = channel.broker.metrics
+    metrics.packets_connack_sent += 1
+    if code == 0:
+        return
+    metrics.packets_connack_error += 1
+    if code in (0x86, 0x87) or (channel.version != 5 and connack_return_code(code) in (4, 5)):
+        metrics.packets_connack_auth_error += 1

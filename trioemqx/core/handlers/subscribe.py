@@ -1,0 +1,263 @@
+"""SUBSCRIBE and UNSUBSCRIBE: ACL first, then hooks, then caps, then the router [MQTT5 3.8, 3.10]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trioemqx.codec.control import Suback, Subscribe, Unsuback, Unsubscribe
+from trioemqx.codec.encode import encode
+from trioemqx.core.access import CHECK_ACL, Question
+from trioemqx.core.handlers import retained
+from trioemqx.core.topics import ParsedFilter, is_wildcard, parse_filter, validate_filter
+from trioemqx.errors import ProtocolError
+from trioemqx.types import SUBSCRIBE, SubOpts
+
+if TYPE_CHECKING:
+    from trioemqx.core.channel import Channel
+    from trioemqx.core.session import Session
+    from trioemqx.core.subscription import Subscription
+
+MAX_FILTERS: Final = 1000
+"""Filters in one packet; more is refused as a protocol error."""
+
+
+class Plan:
+    """A SUBSCRIBE on its way: the parsed filters and, per filter, the reason code once it is known (-1 before)."""
+
+    __slots__ = ("codes", "filters", "packet", "parsed")
+
+    def __init__(self, packet: Subscribe, filters: list[tuple[str, SubOpts]], parsed: list[ParsedFilter]) -> None:
+        self.packet = packet
+        self.filters = filters
+        self.parsed = parsed
+        self.codes: list[int] = [-1] * len(filters)
+
+
+def handle_subscribe(channel: Channel, packet: Subscribe) -> None:
+    """Check the packet as a whole, then ask the ACL about every filter that the cache does not know."""
+    broker = channel.broker
+    broker.metrics.packets_subscribe_received += 1
+    if len(packet.filters) > MAX_FILTERS:
+        raise ProtocolError(0x97, f"{len(packet.filters)} filters in one SUBSCRIBE, at most {MAX_FILTERS}")
+    parsed = [_parse(channel, name, opts) for name, opts in packet.filters]
+    plan = Plan(packet, list(packet.filters), parsed)
+    if not channel.zone.enable_acl or channel.info.is_superuser:
+        _subscribe(channel, plan)
+        return
+    unknown = [index for index in range(len(parsed)) if not _allowed_now(channel, plan, index)]
+    if unknown:
+        question = Question(CHECK_ACL, channel.info, channel.zone)
+        question.action = SUBSCRIBE
+        question.topics = [parsed[index].filter for index in unknown]
+        channel.ask(question, plan)
+        return
+    _decided(channel, plan)
+
+
+def resume_subscribe(channel: Channel, plan: Plan, allowed: list[bool]) -> None:
+    """The ACL has answered for the filters it was asked about, in order."""
+    answers = iter(allowed)
+    asked = [index for index, code in enumerate(plan.codes) if code == -1]
+    for index in asked:
+        _record(channel, plan, index, next(answers, False), False)
+    _decided(channel, plan)
+
+
+def _parse(channel: Channel, name: str, opts: SubOpts) -> ParsedFilter:
+    """Syntax of one filter; an invalid one ends the connection with 0x8F."""
+    if len(name) > channel.zone.max_topic_length:
+        raise ProtocolError(0x8F, f"filter of {len(name)} characters, at most {channel.zone.max_topic_length}")
+    parsed = parse_filter(name)
+    validate_filter(parsed.filter, 0)
+    if parsed.group and opts.nl:  # [MQTT-3.8.3-4]
+        raise ProtocolError(0x82, "No Local on a shared subscription")
+    return parsed
+
+
+def _allowed_now(channel: Channel, plan: Plan, index: int) -> bool:
+    """Decide one filter without waiting, from the cache or because nobody has to be asked; False if that is not possible.
+    The ACL sees the inner filter, without share prefix and mountpoint."""
+    broker = channel.broker
+    filter = plan.parsed[index].filter
+    cache = channel.acl
+    known = cache.get(SUBSCRIBE, filter, broker.now) if cache is not None else None
+    if known is not None:
+        _record(channel, plan, index, known.allowed, True)
+        return True
+    allowed = broker.access.check_acl_now(channel.info, channel.zone, SUBSCRIBE, filter)
+    if allowed is None:
+        return False
+    _record(channel, plan, index, allowed, False)
+    return True
+
+
+def _record(channel: Channel, plan: Plan, index: int, allowed: bool, from_cache: bool) -> None:
+    broker = channel.broker
+    metrics = broker.metrics
+    filter = plan.parsed[index].filter
+    if from_cache:
+        metrics.client_acl_cache_hit += 1
+    else:
+        metrics.client_check_acl += 1
+        if channel.acl is not None:
+            channel.acl.put(SUBSCRIBE, filter, allowed, broker.now)
+    if allowed:
+        metrics.client_acl_allow += 1
+    else:
+        metrics.client_acl_deny += 1
+    hooks = broker.hooks
+    if hooks.client_check_acl_complete:
+        hooks.notify(
+            hooks.client_check_acl_complete,
+            "client_check_acl_complete",
+            channel.info,
+            SUBSCRIBE,
+            filter,
+            allowed,
+            from_cache,
+        )
+    plan.codes[index] = 0 if allowed else 0x87
+
+
+def _decided(channel: Channel, plan: Plan) -> None:
+    if channel.zone.acl_deny_action == "disconnect" and 0x87 in plan.codes:
+        raise ProtocolError(0x87, "not authorized to subscribe")
+    _subscribe(channel, plan)
+
+
+def _subscribe(channel: Channel, plan: Plan) -> None:
+    """Hooks, caps and router for the allowed filters; one SUBACK; then retained messages."""
+    broker = channel.broker
+    broker.metrics.client_subscribe += 1
+    allowed = [index for index, code in enumerate(plan.codes) if code != 0x87]
+    if broker.hooks.client_subscribe:
+        filters = [plan.filters[index] for index in allowed]
+        properties = plan.packet.properties
+        changed = broker.hooks.run_filters(
+            broker.hooks.client_subscribe, "client_subscribe", channel.info, properties, filters
+        )
+        for index, (name, opts) in zip(allowed, changed, strict=True):
+            plan.filters[index] = (name, opts)
+    fresh: list[Subscription] = []
+    for index in allowed:
+        name, opts = plan.filters[index]
+        plan.codes[index] = subscribe_one(channel, name, opts, fresh)
+    _suback(channel, plan)
+    for subscription in fresh:
+        retained.start(channel, subscription)
+    if fresh:
+        retained.walk(channel)
+
+
+def subscribe_one(channel: Channel, name: str, opts: SubOpts, fresh: list[Subscription]) -> int:
+    """Caps and registration of one filter; returns its reason code. Filters that want retained messages join `fresh`."""
+    session = channel.session
+    if session is None:
+        return 0x80
+    try:
+        parsed = parse_filter(name)
+        validate_filter(parsed.filter, channel.zone.max_topic_levels)
+    except ProtocolError:  # renamed by a hook into something invalid, or too many levels
+        return 0x8F
+    code = _cap(channel, session, parsed)
+    if code:
+        return code
+    if channel.version != 5:  # MQTT 3 has no such options; a bridge wants RETAIN as it was published
+        opts = SubOpts(opts.qos, channel.zone.ignore_loop_deliver and not parsed.group, channel.info.is_bridge)
+    subscription, is_new = channel.broker.registry.subscribe(session, parsed, name, opts)
+    hooks = channel.broker.hooks
+    if hooks.session_subscribed:
+        hooks.notify(hooks.session_subscribed, "session_subscribed", channel.info, subscription.name, opts, is_new)
+    if not parsed.group and (opts.rh == 0 or (opts.rh == 1 and is_new)):  # [MQTT-3.3.1-9..11]
+        fresh.append(subscription)
+    return opts.qos
+
+
+def subscribe_for(channel: Channel, name: str, opts: SubOpts) -> int:
+    """Subscribe on behalf of a connected client (API, modules): caps apply, ACL and `client.subscribe` do not."""
+    fresh: list[Subscription] = []
+    code = subscribe_one(channel, name, opts, fresh)
+    for subscription in fresh:
+        retained.start(channel, subscription)
+    retained.walk(channel)
+    return code
+
+
+def _cap(channel: Channel, session: Session, parsed: ParsedFilter) -> int:
+    """What the zone does not allow, as a reason code; 0 when nothing is wrong."""
+    zone = channel.zone
+    if is_wildcard(parsed.filter) and not zone.wildcard_subscription:
+        return 0xA2
+    if parsed.group and not zone.shared_subscription:
+        return 0x9E
+    broker = channel.broker
+    mounted = channel.info.mountpoint + parsed.filter
+    if parsed.exclusive:
+        if not zone.exclusive_subscription:
+            return 0x8F
+        if broker.exclusive.holder(mounted) is not None:
+            return 0x97
+    key = broker.registry.key(parsed, mounted)
+    if zone.max_subscriptions and len(session.subscriptions) >= zone.max_subscriptions:
+        if key not in session.subscriptions:
+            return 0x97
+    if parsed.exclusive:
+        broker.exclusive.claim(mounted, session.clientid)
+    return 0
+
+
+def _suback(channel: Channel, plan: Plan) -> None:
+    metrics = channel.broker.metrics
+    codes = plan.codes
+    failed = [code for code in codes if code >= 0x80]
+    if failed:
+        metrics.packets_subscribe_error += 1
+        if 0x87 in failed:
+            metrics.packets_subscribe_auth_error += 1
+    if channel.version != 5:
+        codes = [code if code < 0x80 else 0x80 for code in codes]
+    channel.out.put(encode(Suback(plan.packet.packet_id, codes, None), channel.version))
+    metrics.packets_suback_sent += 1
+
+
+def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
+    """Remove filters; no ACL. Unknown ones are answered 0x11 in MQTT 5 and nothing at all in MQTT 3."""
+    broker = channel.broker
+    metrics = broker.metrics
+    metrics.packets_unsubscribe_received += 1
+    metrics.client_unsubscribe += 1
+    if len(packet.filters) > MAX_FILTERS:
+        raise ProtocolError(0x97, f"{len(packet.filters)} filters in one UNSUBSCRIBE, at most {MAX_FILTERS}")
+    filters = [(name, SubOpts()) for name in packet.filters]
+    for name in packet.filters:
+        _parse(channel, name, SubOpts())
+    if broker.hooks.client_unsubscribe:
+        filters = broker.hooks.run_filters(
+            broker.hooks.client_unsubscribe, "client_unsubscribe", channel.info, packet.properties, filters
+        )
+    codes = [unsubscribe_one(channel, name) for name, _ in filters]
+    if any(code >= 0x80 for code in codes):
+        metrics.packets_unsubscribe_error += 1
+    channel.out.put(encode(Unsuback(packet.packet_id, codes, None), channel.version))
+    metrics.packets_unsuback_sent += 1
+
+
+def unsubscribe_one(channel: Channel, name: str) -> int:
+    """Remove one filter as the client wrote it; 0x00, 0x11 (did not exist) or 0x8F."""
+    session = channel.session
+    if session is None:
+        return 0x80
+    try:
+        parsed = parse_filter(name)
+    except ProtocolError:
+        return 0x8F
+    subscription = channel.broker.registry.unsubscribe(session, parsed)
+    if subscription is None:
+        return 0x11
+    retained.stop(channel, subscription.filter)
+    hooks = channel.broker.hooks
+    if hooks.session_unsubscribed:
+        hooks.notify(
+            hooks.session_unsubscribed, "session_unsubscribed", channel.info, subscription.name, subscription.opts
+        )
+    return 0

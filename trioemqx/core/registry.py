@@ -1,0 +1,331 @@
+"""Who is here: client identifiers, their sessions, and the channels that are open.
+
+Opening a session is one synchronous step, so it needs no lock: between two awaits nobody else can bind the same client
+identifier. The old connection only gets a DISCONNECT into its outbox; its task cleans up later and finds that the
+session is no longer its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trioemqx.core.deadlines import Deadlines
+from trioemqx.core.delivery import SENT
+from trioemqx.core.session import Session
+from trioemqx.core.states import CONNECTED, NEW
+from trioemqx.core.subscription import Subscription
+from trioemqx.core.topics import ParsedFilter
+from trioemqx.errors import reason_name
+from trioemqx.types import ClientInfo, Message, SubOpts
+
+if TYPE_CHECKING:
+    from trioemqx.core.broker import Broker
+    from trioemqx.core.channel import Channel
+
+NEVER: Final = 0xFFFFFFFF
+TAKEN_OVER: Final = 0x8E
+
+
+class Registry:
+    """Sessions by client identifier, connected or waiting, and every open channel.
+
+    `client_disconnect_discarded` and `client_disconnect_takeovered` are EMQX's `broker.*` settings: whether
+    `client.disconnected` fires for those two reasons.
+    """
+
+    __slots__ = (
+        "broker",
+        "channels",
+        "client_disconnect_discarded",
+        "client_disconnect_takeovered",
+        "connected",
+        "sessions",
+        "timers",
+    )
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.sessions: dict[str, Session] = {}
+        self.channels: dict[Channel, None] = {}
+        self.timers = Deadlines()
+        """Session expiry and will delay, keyed by ("expire" | "will", clientid)."""
+        self.connected = 0
+        self.client_disconnect_discarded = False
+        self.client_disconnect_takeovered = False
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def open(self, channel: Channel, info: ClientInfo) -> tuple[Session, bool]:
+        """Give the channel its session; True when an existing one is resumed [MQTT-3.1.2-4..6].
+
+        A session belongs to one user: another user name with the same client identifier gets a new one, as with clean
+        start, so that nobody reads what was queued for somebody else.
+        """
+        old = self.sessions.get(info.clientid)
+        if old is not None and not info.clean_start and old.info.username == info.username:
+            self._take_over(old, channel, info)
+            return old, True
+        if old is not None:
+            self._discard(old)
+        session = Session(self.broker, info, channel.zone)
+        session.attach(channel, info)
+        self.sessions[info.clientid] = session
+        self.broker.metrics.session_created += 1
+        hooks = self.broker.hooks
+        if hooks.session_created:
+            hooks.notify(hooks.session_created, "session_created", info, session)
+        return session, False
+
+    def _take_over(self, session: Session, channel: Channel, info: ClientInfo) -> None:
+        """The session moves to a new connection; a running will delay is cancelled [MQTT-3.1.3-9]."""
+        hooks = self.broker.hooks
+        metrics = self.broker.metrics
+        self._stop_timers(session)
+        session.will = None
+        metrics.session_resumed += 1
+        if hooks.session_resumed:
+            hooks.notify(hooks.session_resumed, "session_resumed", info, session)
+        old = session.channel
+        if old is not None:
+            metrics.session_takeovered += 1
+            if hooks.session_takeovered:
+                hooks.notify(hooks.session_takeovered, "session_takeovered", old.info, session)
+            self._part(old, TAKEN_OVER, "takeovered", self.client_disconnect_takeovered)
+            self._will_of_old(old)
+        self._remount(session, info)
+        session.attach(channel, info)
+
+    def _remount(self, session: Session, info: ClientInfo) -> None:
+        """A session resumed under another mountpoint must not go on receiving from the old one."""
+        if session.info.mountpoint != info.mountpoint:
+            for subscription in list(session.subscriptions.values()):
+                self._remove(session, subscription)
+
+    def _discard(self, session: Session) -> None:
+        """A clean start (or another user) throws the old session away."""
+        hooks = self.broker.hooks
+        old = session.channel
+        self.broker.metrics.session_discarded += 1
+        if hooks.session_discarded:
+            hooks.notify(hooks.session_discarded, "session_discarded", session.info, session)
+        if old is not None:
+            self._part(old, TAKEN_OVER, "discarded", self.client_disconnect_discarded)
+            self._will_of_old(old)
+        elif session.will is not None:  # the session ends before the delay has passed [MQTT-3.1.2-8]
+            self.broker.fire_will(session.info, session.will)
+        self._forget(session)
+
+    def _will_of_old(self, old: Channel) -> None:
+        """The connection that lost its session was closed by us, so its will is due, unless it has a delay."""
+        will = old.will
+        old.will = None
+        if will is None:
+            return
+        properties = will.properties
+        delay = properties.will_delay_interval if properties is not None else None
+        session = self.sessions.get(old.info.clientid)
+        ends = session is None or (session.channel is not None and session.expiry_interval == 0)
+        if not delay or ends:
+            self.broker.fire_will(old.info, will)
+
+    def _part(self, channel: Channel, code: int, reason: str, tell: bool) -> None:
+        """Take the session away from a live connection and close it."""
+        session = channel.session
+        channel.session = None
+        channel.walks = None
+        if session is not None:
+            session.detach()
+        if tell:
+            self._tell_disconnected(channel, reason)
+        channel.close(code, reason)
+
+    # -- closing -----------------------------------------------------------------------------------------------------
+
+    def closed(self, channel: Channel, reason: str) -> str:
+        """The socket is gone: end or keep the session, deal with the will. Returns the reason that counts.
+
+        `reason` is what the transport saw; a reason the channel chose itself comes first.
+        """
+        self.channels.pop(channel, None)
+        name = channel.closing or reason
+        if channel.state == CONNECTED:
+            self.connected -= 1
+        channel.state = NEW
+        session = channel.session
+        if session is None:
+            return name
+        channel.session = None
+        channel.walks = None
+        self._tell_disconnected(channel, name)
+        session.detach()
+        session.disconnected_at = self.broker.now_ms
+        will = channel.will
+        channel.will = None
+        if session.expiry_interval == 0:
+            if will is not None:
+                self.broker.fire_will(channel.info, will)
+            self.terminate(session, name)
+            return name
+        self._keep(session, will)
+        return name
+
+    def _keep(self, session: Session, will: Message | None) -> None:
+        """The session waits for its client: start the clocks of its expiry and of the will's delay."""
+        now = self.broker.now
+        if session.expiry_interval != NEVER:
+            session.expires_at = now + session.expiry_interval
+            self.timers.set(("expire", session.clientid), session.expires_at)
+        if will is None:
+            return
+        delay = will.properties.will_delay_interval if will.properties is not None else None
+        if not delay:
+            self.broker.fire_will(session.info, will)
+            return
+        session.will = will
+        session.will_at = now + min(delay, session.expiry_interval)
+        self.timers.set(("will", session.clientid), session.will_at)
+
+    def run_timers(self, now: float, limit: int = 1000) -> bool:
+        """Expire sessions and publish delayed wills that are due, at most `limit`; True when there may be more."""
+        due = self.timers.due(now, limit)
+        for key in due:
+            if not isinstance(key, tuple):
+                continue
+            kind, clientid = key
+            session = self.sessions.get(clientid)
+            if session is None or session.channel is not None:
+                continue
+            if session.will is not None and (kind == "will" or session.will_at <= now):
+                will = session.will
+                session.will = None
+                self.broker.fire_will(session.info, will)
+            if kind == "expire":
+                self.terminate(session, "expired")
+        return len(due) >= limit
+
+    def terminate(self, session: Session, reason: str) -> None:
+        """The session ends for good: subscriptions, timers and its name go; shared messages go to other members."""
+        metrics = self.broker.metrics
+        metrics.session_terminated += 1
+        hooks = self.broker.hooks
+        if hooks.session_terminated:
+            hooks.notify(hooks.session_terminated, "session_terminated", session.info, reason, session)
+        will = session.will
+        session.will = None
+        if will is not None and reason not in ("kicked", "not_authorized"):
+            self.broker.fire_will(session.info, will)
+        orphans = _shared_leftovers(session)
+        self._forget(session)
+        for message, group, filter in orphans:
+            self.broker.redispatch(message, group, filter)
+
+    def kick(self, clientid: str) -> bool:
+        """End a client and its session at once (API, ban): DISCONNECT 0x98, the will is published without its delay."""
+        session = self.sessions.get(clientid)
+        if session is None:
+            return False
+        channel = session.channel
+        will = session.will if channel is None else channel.will
+        session.will = None
+        if channel is not None:
+            channel.will = None
+            self._part(channel, 0x98, "kicked", True)
+        if will is not None:
+            self.broker.fire_will(session.info, will)
+        self.terminate(session, "kicked")
+        return True
+
+    def _forget(self, session: Session) -> None:
+        self._stop_timers(session)
+        for subscription in list(session.subscriptions.values()):
+            self._remove(session, subscription)
+        if self.sessions.get(session.clientid) is session:
+            del self.sessions[session.clientid]
+        session.inflight.clear()
+        session.awaiting_rel.clear()
+        session.mqueue = None
+
+    def _stop_timers(self, session: Session) -> None:
+        self.timers.cancel(("expire", session.clientid))
+        self.timers.cancel(("will", session.clientid))
+
+    def _tell_disconnected(self, channel: Channel, reason: str) -> None:
+        self.broker.metrics.client_disconnected += 1
+        hooks = self.broker.hooks
+        if hooks.client_disconnected:
+            hooks.notify(hooks.client_disconnected, "client_disconnected", channel.info, reason)
+
+    # -- subscriptions -----------------------------------------------------------------------------------------------
+
+    def key(self, parsed: ParsedFilter, mounted: str) -> str:
+        """How a session files a subscription: `t` and `$share/g/t` are two."""
+        return f"$share/{parsed.group}/{mounted}" if parsed.group else mounted
+
+    def subscribe(self, session: Session, parsed: ParsedFilter, name: str, opts: SubOpts) -> tuple[Subscription, bool]:
+        """Add a subscription or give an existing one new options; True when it is new."""
+        mounted = session.info.mountpoint + parsed.filter
+        key = self.key(parsed, mounted)
+        known = session.subscriptions.get(key)
+        if known is not None:
+            known.set(opts)
+            return known, False
+        subscription = Subscription(session, mounted, opts, parsed.group, name)
+        session.subscriptions[key] = subscription
+        self.broker.router.subscribe(subscription)
+        return subscription, True
+
+    def unsubscribe(self, session: Session, parsed: ParsedFilter) -> Subscription | None:
+        """Remove a subscription; None when there was none."""
+        mounted = session.info.mountpoint + parsed.filter
+        subscription = session.subscriptions.get(self.key(parsed, mounted))
+        if subscription is not None:
+            self._remove(session, subscription)
+        return subscription
+
+    def _remove(self, session: Session, subscription: Subscription) -> None:
+        parsed = ParsedFilter(subscription.filter, subscription.group)
+        session.subscriptions.pop(self.key(parsed, subscription.filter), None)
+        self.broker.router.unsubscribe(subscription)
+        self.broker.exclusive.release(subscription.filter, session.clientid)
+
+    # -- sweep -------------------------------------------------------------------------------------------------------
+
+    def check(self, channel: Channel, now: float) -> None:
+        """Everything about one channel that depends on time alone; called about once a second for each."""
+        if channel.closing:
+            return
+        if channel.state != CONNECTED:
+            if now >= channel.connect_deadline:
+                channel.close(0, "idle_timeout")
+            return
+        if channel.keepalive > 0.0 and now - channel.last_packet >= channel.keepalive and channel.pause_until <= now:
+            channel.close(0x8D, reason_name(0x8D))
+            return
+        session = channel.session
+        if session is None:
+            return
+        zone = channel.zone
+        if session.awaiting_rel and zone.await_rel_timeout > 0.0:
+            late = session.forget_unreleased(now, zone.await_rel_timeout)
+            channel.recv_dropped += late
+            self.broker.metrics.messages_dropped += late
+            self.broker.metrics.messages_dropped_await_pubrel_timeout += late
+        if session.inflight and zone.retry_interval > 0.0 and not session.v5:
+            session.retry(now, zone.retry_interval)
+
+
+def _shared_leftovers(session: Session) -> list[tuple[Message, str, str]]:
+    """Messages of share groups that this session has not acknowledged: QoS 1 in flight, QoS 1 and 2 in its queue."""
+    found = []
+    for delivery in session.inflight.values():
+        if delivery.group and delivery.qos == 1 and delivery.state == SENT:
+            found.append((delivery.message, delivery.group, delivery.filter))
+    queue = session.mqueue
+    while queue:
+        waiting = queue.get(session.broker.now)
+        queue.drain_expired()
+        if waiting is None:
+            break
+        if waiting.group and waiting.qos > 0:
+            found.append((waiting.message, waiting.group, waiting.filter))
+    return found

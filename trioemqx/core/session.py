@@ -1,0 +1,494 @@
+"""One client's session: its subscriptions, its outgoing QoS flows, and what waits while it is away.
+
+A session outlives its connection. While a channel is attached, `out` is that connection's outbox and deliveries become
+bytes at once; without one they are queued. Nothing here waits: a slow or absent client costs its publishers an append.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trioemqx.codec.outgoing import PACKET_ID, publish_frame, shared_head, shared_qos0, shared_tail_v5
+from trioemqx.core.delivery import RELEASED, SENT, Delivery
+from trioemqx.core.expiry import expired, remaining
+from trioemqx.core.outbox import Outbox
+from trioemqx.core.queue import MQueue
+from trioemqx.core.subscription import Receiver, Subscription
+from trioemqx.core.topics import unmount
+from trioemqx.core.zone import Zone
+from trioemqx.types import ClientInfo, Message, Properties
+
+if TYPE_CHECKING:
+    from trioemqx.core.broker import Broker
+    from trioemqx.core.channel import Channel
+
+LARGEST_PACKET: Final = 268435460
+PUBREL_HEAD: Final = b"\x62\x02"
+
+
+class SendCounters:
+    """What EMQX reports per client about its outgoing side; starts at 0 with every connection."""
+
+    __slots__ = ("dropped", "dropped_expired", "dropped_queue_full", "dropped_too_large", "pkt", "qos0", "qos1", "qos2")
+
+    def __init__(self) -> None:
+        self.pkt = 0
+        self.qos0 = 0
+        self.qos1 = 0
+        self.qos2 = 0
+        self.dropped = 0
+        self.dropped_expired = 0
+        self.dropped_queue_full = 0
+        self.dropped_too_large = 0
+
+
+class Session(Receiver):
+    """The state of [MQTT5 4.1]: kept by `Registry`, driven by a `Channel`, fed by `Broker.publish`.
+
+    `window` is the number of QoS 1 and 2 messages that may be unfinished at the client at once. `expiry_interval` is
+    seconds to live without a connection; 0xFFFFFFFF means for ever. `created_at` is wall time in milliseconds.
+    """
+
+    __slots__ = (
+        "aliases",
+        "awaiting_rel",
+        "backlog",
+        "broker",
+        "channel",
+        "created_at",
+        "disconnected_at",
+        "expires_at",
+        "expiry_interval",
+        "inflight",
+        "info",
+        "max_alias",
+        "max_out",
+        "mount_length",
+        "mqueue",
+        "next_id",
+        "out",
+        "plain",
+        "sent",
+        "subscriptions",
+        "v5",
+        "will",
+        "will_at",
+        "window",
+        "zone",
+    )
+
+    def __init__(self, broker: Broker, info: ClientInfo, zone: Zone) -> None:
+        super().__init__(info.clientid)
+        self.broker = broker
+        self.info = info
+        self.zone = zone
+        self.subscriptions: dict[str, Subscription] = {}
+        """Keyed by what was subscribed: the mounted filter, `$share/<group>/<filter>` for shared ones."""
+        self.inflight: dict[int, Delivery] = {}
+        self.backlog: list[int] = []
+        """Packet ids still to be sent again after a resume, oldest first."""
+        self.mqueue: MQueue | None = None
+        self.awaiting_rel: dict[int, float] = {}
+        """QoS 2 packet ids received and not released, with the time of reception."""
+        self.next_id = 1
+        self.created_at = broker.now_ms
+        self.expiry_interval = info.expiry_interval
+        self.expires_at = 0.0
+        self.disconnected_at = 0
+        self.channel: Channel | None = None
+        self.out: Outbox | None = None
+        self.aliases: dict[str, int] | None = None
+        """Topic aliases we have handed out on this connection."""
+        self.will: Message | None = None
+        """A will whose delay is running; the channel holds the one of a live connection."""
+        self.will_at = 0.0
+        self.sent = SendCounters()
+        self._fit(info)
+
+    # -- connection comes and goes -----------------------------------------------------------------------------------
+
+    def attach(self, channel: Channel, info: ClientInfo) -> None:
+        """A connection takes the session; `resend` follows once the CONNACK is in the outbox."""
+        self.channel = channel
+        self.out = channel.out
+        self.info = info
+        self.zone = channel.zone
+        self.expiry_interval = info.expiry_interval
+        self.expires_at = 0.0
+        self.sent = SendCounters()
+        self.backlog = list(self.inflight)
+        self._fit(info)
+
+    def detach(self) -> None:
+        """The connection is gone. Topic aliases die with it [MQTT-3.3.2-7]; QoS flows stay as they are."""
+        self.channel = None
+        self.out = None
+        self.aliases = None
+
+    def connected(self) -> bool:
+        """True while a connection is attached."""
+        return self.out is not None
+
+    def accepts(self) -> bool:
+        """True when the client is here and its window has room."""
+        return self.out is not None and len(self.inflight) < self.window
+
+    def has_room(self) -> bool:
+        """True while more retained messages may be handed over: the client reads and its queue is less than half full."""
+        out = self.out
+        if out is None or (out.blocked and out.size > out.low):
+            return False
+        queue = self.mqueue
+        limit = self.zone.max_mqueue_len
+        return queue is None or limit == 0 or len(queue) * 2 < limit
+
+    def _fit(self, info: ClientInfo) -> None:
+        """Take over what depends on the connection: version, packet size, window, aliases, mountpoint."""
+        properties = info.properties
+        self.v5 = info.proto_ver == 5
+        self.window = info.receive_maximum
+        self.max_out = LARGEST_PACKET
+        self.max_alias = 0
+        self.aliases = None
+        if self.v5 and properties is not None:
+            self.max_out = properties.maximum_packet_size or LARGEST_PACKET
+            self.max_alias = properties.topic_alias_maximum or 0
+        self.mount_length = len(info.mountpoint)
+        self.plain = self.max_alias == 0 and self.mount_length == 0
+
+    # -- deliveries --------------------------------------------------------------------------------------------------
+
+    def deliver(self, message: Message, subscription: Subscription) -> None:
+        """Take one message for one subscription: send it, queue it, or drop it by rule and count it."""
+        if subscription.nl and message.publisher == self.clientid:  # [MQTT-3.8.3-3]
+            self._dropped(message, "no_local")
+            return
+        qos = message.qos
+        if self.zone.upgrade_qos:
+            if subscription.qos > qos:
+                qos = subscription.qos
+        elif subscription.qos < qos:
+            qos = subscription.qos
+        retain = message.retain and (subscription.rap or message.retained)
+        out = self.out
+        if out is None or (out.blocked and out.size > out.high):
+            self.enqueue(
+                Delivery(message, qos, retain, subscription.identifier, subscription.group, subscription.filter)
+            )
+        elif qos == 0:
+            if retain or subscription.identifier or not self.plain or self.broker.hooks.message_delivered:
+                self._send_special(message, qos, retain, subscription.identifier, 0, False)
+                return
+            frame = shared_qos0(message, self.v5)
+            if len(frame) > self.max_out:
+                self._dropped(message, "too_large")
+                return
+            out.put(frame)
+            self._count_sent(message, 0)
+            self._completed(message)
+        else:
+            delivery = Delivery(message, qos, retain, subscription.identifier, subscription.group, subscription.filter)
+            if len(self.inflight) >= self.window or self.backlog or self.mqueue:
+                self.enqueue(delivery)
+            else:
+                self._send_new(delivery)
+
+    def enqueue(self, delivery: Delivery) -> None:
+        """Keep a delivery until the window or the client is open again; the queue decides what a full one drops."""
+        queue = self.mqueue
+        if queue is None:
+            zone = self.zone
+            queue = self.mqueue = MQueue(
+                zone.max_mqueue_len,
+                zone.max_mqueue_bytes,
+                zone.mqueue_priorities,
+                zone.mqueue_default_priority_highest,
+                zone.mqueue_store_qos0,
+            )
+        dropped = queue.put(delivery)
+        while dropped is not None:
+            refused = dropped is delivery and delivery.qos == 0 and not self.zone.mqueue_store_qos0
+            self._dropped(dropped.message, "qos0_msg" if refused else "queue_full")
+            dropped = queue.overflow()
+
+    def pull(self) -> None:
+        """Send from the backlog of a resume and then from the queue, as far as window and outbox allow."""
+        out = self.out
+        if out is None:
+            return
+        while self.backlog and len(self.inflight) - len(self.backlog) < self.window and out.size < out.high:
+            self._send_again(self.backlog.pop(0))
+        queue = self.mqueue
+        if queue is None or self.backlog:
+            return
+        while queue and out.size < out.high:
+            delivery = queue.get(self.broker.now, only_qos0=len(self.inflight) >= self.window)
+            for stale in queue.drain_expired():
+                self._dropped(stale.message, "expired")
+            if delivery is None:
+                break
+            if delivery.qos:
+                self._send_new(delivery)
+            else:
+                self._send_special(delivery.message, 0, delivery.retain, delivery.identifier, 0, False)
+        if not queue:
+            self.mqueue = None
+
+    # -- acknowledgements of the client ------------------------------------------------------------------------------
+
+    def puback(self, packet_id: int) -> None:
+        """PUBACK: the QoS 1 message has arrived; its slot is free [MQTT-4.3.2-3]."""
+        metrics = self.broker.metrics
+        delivery = self.inflight.get(packet_id)
+        if delivery is None:
+            metrics.packets_puback_missed += 1
+            return
+        if delivery.qos != 1 or delivery.state != SENT:
+            metrics.packets_puback_inuse += 1
+            return
+        self._finish(packet_id)
+        self._acked(delivery)
+        self._completed(delivery.message)
+        if self.backlog or self.mqueue:
+            self.pull()
+
+    def pubrec(self, packet_id: int, code: int) -> int:
+        """PUBREC: the QoS 2 message has arrived. Returns the reason code of the PUBREL to send, or -1 for none.
+
+        A refusal (code >= 0x80) ends the exchange [MQTT5 4.3.3] without a PUBREL.
+        """
+        metrics = self.broker.metrics
+        delivery = self.inflight.get(packet_id)
+        if delivery is None:
+            metrics.packets_pubrec_missed += 1
+            return 0x92
+        if delivery.qos != 2:
+            metrics.packets_pubrec_inuse += 1
+            return 0x91
+        if delivery.state == RELEASED:  # our PUBREL may have been lost with the old connection
+            metrics.packets_pubrec_inuse += 1
+            return 0
+        self._acked(delivery)
+        if code >= 0x80:
+            self._finish(packet_id)
+            self.pull()
+            return -1
+        delivery.state = RELEASED
+        delivery.sent_at = self.broker.now
+        return 0
+
+    def pubcomp(self, packet_id: int) -> None:
+        """PUBCOMP: the QoS 2 exchange is over; its slot is free."""
+        metrics = self.broker.metrics
+        delivery = self.inflight.get(packet_id)
+        if delivery is None:
+            metrics.packets_pubcomp_missed += 1
+            return
+        if delivery.state != RELEASED:
+            metrics.packets_pubcomp_inuse += 1
+            return
+        self._finish(packet_id)
+        self._completed(delivery.message)
+        if self.backlog or self.mqueue:
+            self.pull()
+
+    # -- timers ------------------------------------------------------------------------------------------------------
+
+    def retry(self, now: float, interval: float) -> None:
+        """Send again what the client has not acknowledged for `interval` seconds (MQTT 3 only [MQTT5 4.4])."""
+        for packet_id, delivery in list(self.inflight.items()):
+            if packet_id not in self.backlog and now - delivery.sent_at >= interval:
+                self._send_again(packet_id)
+
+    def forget_unreleased(self, now: float, timeout: float) -> int:
+        """Drop QoS 2 packet ids whose PUBREL has not come for `timeout` seconds; returns how many."""
+        late = [packet_id for packet_id, since in self.awaiting_rel.items() if now - since >= timeout]
+        for packet_id in late:
+            del self.awaiting_rel[packet_id]
+        return len(late)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _send_new(self, delivery: Delivery) -> None:
+        """First transmission of a QoS 1 or 2 message, under a fresh packet identifier [MQTT-2.2.1-4]."""
+        packet_id = self._free_packet_id()
+        if self._transmit(delivery, packet_id, False):
+            delivery.state = SENT
+            delivery.sent_at = delivery.first_at = self.broker.now
+            self.inflight[packet_id] = delivery
+
+    def _send_again(self, packet_id: int) -> None:
+        """Repeat the PUBLISH with DUP=1 [MQTT-3.3.1-1], or the PUBREL, of an unfinished exchange."""
+        out = self.out
+        delivery = self.inflight.get(packet_id)
+        if out is None or delivery is None:
+            return
+        delivery.sent_at = self.broker.now
+        if delivery.state == RELEASED:
+            out.put(PUBREL_HEAD + PACKET_ID[packet_id])
+            self.broker.metrics.packets_pubrel_sent += 1
+            self.sent.pkt += 1
+        elif expired(delivery.message, self.broker.now):
+            self._finish(packet_id)
+            self._dropped(delivery.message, "expired")
+        elif not self._transmit(delivery, packet_id, True):
+            self._finish(packet_id)
+
+    def _transmit(self, delivery: Delivery, packet_id: int, dup: bool) -> bool:
+        """Put the frame of a QoS 1 or 2 message into the outbox; False when it was dropped as too large."""
+        message = delivery.message
+        out = self.out
+        if (
+            out is None
+            or dup
+            or delivery.retain
+            or delivery.identifier
+            or delivery.qos != message.qos
+            or not self.plain
+            or self.broker.hooks.message_delivered
+            or (message.properties is not None and message.properties.message_expiry_interval is not None)
+        ):
+            return self._send_special(message, delivery.qos, delivery.retain, delivery.identifier, packet_id, dup)
+        head = shared_head(message, self.v5)
+        tail = shared_tail_v5(message) if self.v5 else message.payload
+        if len(head) + 2 + len(tail) > self.max_out:
+            self._dropped(message, "too_large")
+            return False
+        out.put3(head, PACKET_ID[packet_id], tail)
+        self._count_sent(message, delivery.qos)
+        return True
+
+    def _send_special(
+        self, message: Message, qos: int, retain: bool, identifier: int, packet_id: int, dup: bool
+    ) -> bool:
+        """Encode for this receiver alone: hooks, mountpoint, alias, identifier and running expiry applied."""
+        out = self.out
+        if out is None:
+            return False
+        if not dup and self.broker.hooks.message_delivered:
+            message = self.broker.hooks.run_message_delivered(self.info, message)
+        topic = message.topic
+        if self.mount_length:
+            inner = unmount(self.info.mountpoint, topic)
+            if inner is None:
+                return False
+            topic = inner
+        properties = message.properties
+        if self.v5:
+            properties = self._own_properties(message, identifier)
+            topic, properties = self._alias(topic, properties)
+        frame = publish_frame(message, self.v5, qos, retain, dup, packet_id, topic, properties)
+        if len(frame) > self.max_out:
+            self._forget_alias(topic, properties)
+            self._dropped(message, "too_large")
+            return False
+        out.put(frame)
+        self._count_sent(message, qos)
+        if qos == 0:
+            self._completed(message)
+        return True
+
+    def _own_properties(self, message: Message, identifier: int) -> Properties | None:
+        """The message's properties with what this receiver adds: its identifier, and the expiry that is left."""
+        properties = message.properties
+        left = remaining(message, self.broker.now)
+        if identifier == 0 and left is None:
+            return properties
+        own = Properties() if properties is None else properties.copy()
+        if identifier:
+            own.subscription_identifier = [identifier]  # [MQTT-3.3.4-3]
+        if left is not None:
+            own.message_expiry_interval = left  # [MQTT-3.3.2-6]
+        return own
+
+    def _alias(self, topic: str, properties: Properties | None) -> tuple[str, Properties | None]:
+        """Use or hand out a topic alias, in order of first use, while the client's maximum allows [MQTT-3.3.2-9]."""
+        if self.max_alias == 0:
+            return topic, properties
+        aliases = self.aliases
+        if aliases is None:
+            aliases = self.aliases = {}
+        alias = aliases.get(topic, 0)
+        known = alias != 0
+        if not known:
+            if len(aliases) >= self.max_alias:
+                return topic, properties
+            alias = len(aliases) + 1
+            aliases[topic] = alias
+        own = Properties() if properties is None else properties.copy()
+        own.topic_alias = alias
+        return ("" if known else topic), own
+
+    def _forget_alias(self, topic: str, properties: Properties | None) -> None:
+        """A frame that introduced an alias was not sent after all: the client does not know the alias."""
+        if topic and properties is not None and properties.topic_alias is not None and self.aliases is not None:
+            self.aliases.pop(topic, None)
+
+    def _free_packet_id(self) -> int:
+        """The next identifier not in use; there is one, since the window is at most 65535 and one slot is free."""
+        packet_id = self.next_id
+        while packet_id in self.inflight:
+            packet_id = packet_id + 1 if packet_id < 65535 else 1
+        self.next_id = packet_id + 1 if packet_id < 65535 else 1
+        return packet_id
+
+    # -- bookkeeping -------------------------------------------------------------------------------------------------
+
+    def _finish(self, packet_id: int) -> None:
+        self.inflight.pop(packet_id, None)
+        if self.backlog and packet_id in self.backlog:
+            self.backlog.remove(packet_id)
+
+    def _acked(self, delivery: Delivery) -> None:
+        self.broker.metrics.messages_acked += 1
+        hooks = self.broker.hooks
+        if hooks.message_acked:
+            hooks.notify(hooks.message_acked, "message_acked", self.info, delivery.message)
+
+    def _completed(self, message: Message) -> None:
+        hooks = self.broker.hooks
+        if hooks.delivery_completed:
+            hooks.notify(hooks.delivery_completed, "delivery_completed", self.info, message, self.created_at)
+
+    def _count_sent(self, message: Message, qos: int) -> None:
+        metrics = self.broker.metrics
+        metrics.messages_delivered += 1
+        sent = self.sent
+        sent.pkt += 1
+        if qos == 0:
+            sent.qos0 += 1
+        elif qos == 1:
+            sent.qos1 += 1
+        else:
+            sent.qos2 += 1
+        if message.sys:  # EMQX leaves $SYS out of everything that counts sent packets
+            return
+        metrics.packets_publish_sent += 1
+        if qos == 0:
+            metrics.messages_qos0_sent += 1
+        elif qos == 1:
+            metrics.messages_qos1_sent += 1
+        else:
+            metrics.messages_qos2_sent += 1
+
+    def _dropped(self, message: Message, reason: str) -> None:
+        """A delivery to this client ends here: count it under its reason and tell `delivery.dropped`."""
+        metrics = self.broker.metrics
+        sent = self.sent
+        sent.dropped += 1
+        if reason == "no_local":
+            metrics.delivery_dropped_no_local += 1
+        elif reason == "queue_full":
+            metrics.delivery_dropped_queue_full += 1
+            sent.dropped_queue_full += 1
+        elif reason == "qos0_msg":
+            metrics.delivery_dropped_qos0_msg += 1
+        elif reason == "expired":
+            metrics.delivery_dropped_expired += 1
+            sent.dropped_expired += 1
+        else:
+            metrics.delivery_dropped_too_large += 1
+            sent.dropped_too_large += 1
+        hooks = self.broker.hooks
+        if hooks.delivery_dropped:
+            hooks.notify(hooks.delivery_dropped, "delivery_dropped", self.info, message, reason)

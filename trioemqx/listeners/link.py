@@ -1,0 +1,100 @@
+"""The socket side of one connection: what the pump has to know to read, write and end it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioemqx.core.channel import Channel
+    from trioemqx.core.outbox import Outbox
+    from trioemqx.listeners.transport import Transport
+
+FIRST_READ: Final = 2048
+"""Bytes asked for until a client shows that it sends more; MOST_READ is a turn's share of one client."""
+MOST_READ: Final = 65536
+
+
+class SocketLike(Protocol):
+    """What the pump needs of a non-blocking socket; tests give it one in memory."""
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def send(self, data: bytes, /) -> int: ...
+
+    def fileno(self) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Link:
+    """One connection's socket and its state.
+
+    `reading`/`writing` are what the poller was last told. `pending` is what the kernel did not take. `gone` is the
+    reason once the socket is closed, "" before. `bell` is called when the connection's task has something to do.
+    """
+
+    __slots__ = (
+        "again",
+        "bell",
+        "channel",
+        "close_at",
+        "fd",
+        "gone",
+        "home",
+        "identify",
+        "lingering",
+        "out",
+        "pending",
+        "progress_at",
+        "reading",
+        "send_timeout",
+        "sent_cnt",
+        "sent_oct",
+        "size",
+        "sock",
+        "transport",
+        "writing",
+    )
+
+    def __init__(self, sock: SocketLike, fd: int, transport: Transport | None, send_timeout: float) -> None:
+        self.sock = sock
+        self.fd = fd
+        self.transport = transport
+        self.send_timeout = send_timeout
+        self.home: object = None
+        """The listener it came from."""
+        self.channel: Channel | None = None
+        self.out: Outbox | None = None
+        self.pending = b""
+        self.size = FIRST_READ
+        self.reading = True
+        self.writing = False
+        self.again = False
+        self.lingering = False
+        self.close_at = 0.0
+        """When to close for good, also with bytes unsent; 0 = not closing."""
+        self.progress_at = 0.0
+        """When the kernel last took something, while it does not take all."""
+        self.gone = ""
+        self.sent_oct = 0
+        self.sent_cnt = 0
+        self.bell: Callable[[], None] | None = None
+        self.identify: Callable[[Link], None] | None = None
+        """Called once when every layer is established, before the first MQTT byte is handled."""
+
+    def backlog(self) -> int:
+        """Bytes waiting for this client: EMQX's send_pend."""
+        out = self.out
+        return len(self.pending) + (0 if out is None else out.size)
+
+    def shut_down(self) -> None:
+        """Tell the peer that nothing more will come; what is already in the kernel still arrives."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close_at = -1.0  # the peer is gone already: nothing to wait for

@@ -1,0 +1,288 @@
+"""One listener: its socket, who may connect to it, and what it counts."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trioemqx.core.channel import Channel
+from trioemqx.core.limiter import TokenBucket
+from trioemqx.core.outbox import Outbox
+from trioemqx.errors import ListenerError
+from trioemqx.listeners.build import TransportPlan, plan_transport
+from trioemqx.listeners.connection import Connection
+from trioemqx.listeners.link import Link
+from trioemqx.listeners.tls import certificate_field
+from trioemqx.listeners.transport import Peer
+from trioemqx.services.supervise import guarded
+from trioemqx.types import ClientInfo
+
+if TYPE_CHECKING:
+    from trioemqx.config.listener import ListenerConfig
+    from trioemqx.core.zone import Zone
+    from trioemqx.listeners.manager import Gate
+    from trioemqx.listeners.pump import Pump
+    from trioemqx.services.access import AccessService
+
+log = logging.getLogger("trioemqx.listeners")
+
+ACCEPTS_PER_TURN: Final = 64
+NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+UNCOUNTED: Final = frozenset({"shutdown"})
+"""Ends that EMQX does not count: we stopped."""
+
+
+class Listener:
+    """A bound listener. `open` binds (ListenerError when that fails), `run` accepts until cancelled.
+
+    `shutdown_count` is EMQX's: how many connections ended for which reason.
+    """
+
+    def __init__(self, config: ListenerConfig, zone: Zone, pump: Pump, access: AccessService, gate: Gate) -> None:
+        self.config = config
+        self.zone = zone
+        self.current = 0
+        self.peak = 0
+        self.refused = 0
+        self.shutdown_count: dict[str, int] = {}
+        self.address = ""
+        """Where it really listens, also when the port was 0."""
+        self._pump = pump
+        self._access = access
+        self._gate = gate
+        self._plan: TransportPlan | None = None
+        self._socket: socket.socket | None = None
+        self._reserve = -1
+        self._rate = None if config.max_conn_rate is None else TokenBucket(config.max_conn_rate, 1.0)
+        """Accepted sockets; an empty bucket pauses accepting."""
+
+    @property
+    def id(self) -> str:
+        """`mqtt:tcp:external`"""
+        return self.config.id
+
+    @property
+    def port(self) -> int:
+        """The bound port; 0 while closed."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    # -- opening and closing -----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Read certificates and bind. Raises ListenerError with the listener, the address and the reason."""
+        config = self.config
+        self._plan = plan_transport(config, self.zone.max_packet_size)
+        where = f"listener.{config.kind}.{config.name}"
+        try:
+            info = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            sock = socket.socket(info[0], info[1])
+        except OSError as error:
+            raise ListenerError(f"{where}: {config.host} is not an address here: {error.strerror or error}") from None
+        try:
+            self._options(sock)
+            sock.bind(info[4])
+            sock.listen(config.backlog)
+        except OSError as error:
+            sock.close()
+            text = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be bound: {error.strerror}"
+            raise ListenerError(f"{where}: {config.host}:{config.port} {text}") from None
+        self._socket = sock
+        host, port = sock.getsockname()[:2]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _options(self, sock: socket.socket) -> None:
+        config = self.config
+        sock.setblocking(False)
+        if config.reuseaddr:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if config.recbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.recbuf)
+        if config.sndbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.sndbuf)
+
+    def reload_certificates(self) -> None:
+        """New handshakes use the files as they are now; connections that exist are not touched. Raises ListenerError
+        and keeps the old certificates when the new ones cannot be used."""
+        if self._plan is not None:
+            self._plan = self._plan.renewed()
+
+    def close(self) -> None:
+        """Stop listening; connections live on."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
+
+    # -- accepting ---------------------------------------------------------------------------------------------------
+
+    async def run(self, connections: trio.Nursery) -> None:
+        """Accept until cancelled; each connection becomes a task of `connections`."""
+        try:
+            while (listening := self._socket) is not None:
+                await trio.lowlevel.wait_readable(listening)
+                pause = self._accept_ready(listening, connections)
+                if pause > 0.0:
+                    await trio.sleep(pause)
+        finally:
+            self.close()
+
+    def _accept_ready(self, listening: socket.socket, connections: trio.Nursery) -> float:
+        """Accept what waits, within limits; returns seconds to pause."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if not self._gate.open():
+                return 0.1
+            try:
+                sock, address = listening.accept()
+            except BlockingIOError:
+                return 0.0
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTORS:
+                    raise
+                self._shed(listening)
+                return 0.5
+            self._welcome(sock, address, connections)
+            if self._rate is not None:
+                wait = self._rate.take(1, trio.current_time())
+                if wait > 0.0:
+                    return wait
+        return 0.0
+
+    def _shed(self, listening: socket.socket) -> None:
+        """No descriptors: close the first waiting socket with our reserve, so that its client is not left hanging and
+        the listener does not spin."""
+        log.error("%s: out of file descriptors; accepting pauses", self.id)
+        os.close(self._reserve)
+        try:
+            sock, _ = listening.accept()
+            sock.close()
+        except OSError:
+            self.refused += 1
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _welcome(self, sock: socket.socket, address: tuple[str, int], connections: trio.Nursery) -> None:
+        """Refuse or start one accepted socket."""
+        host = address[0]
+        if self.current >= self.config.max_connections or not self._allowed(host):
+            self.refused += 1
+            self._pump.broker.metrics.connection_refused += 1
+            sock.close()
+            return
+        sock.setblocking(False)
+        try:
+            if self.config.nodelay:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keepalive(sock, self.zone)
+            local = sock.getsockname()
+        except OSError:  # reset before we looked at it
+            sock.close()
+            return
+        connection, link = self.adopt(sock, sock.fileno(), host, address[1], local[0], local[1])
+        connections.start_soon(self._guard, connection, link)
+
+    def adopt(
+        self, sock: object, fd: int, host: str, port: int, sockname: str, sockport: int
+    ) -> tuple[Connection, Link]:
+        """Make link, channel and task object of a socket and start to read it. Also used for sockets in memory."""
+        pump = self._pump
+        config = self.config
+        peer = Peer(host, port)
+        transport = self._plan.transport(peer) if self._plan is not None else None
+        link = Link(sock, fd, transport, config.send_timeout if config.send_timeout_close else 0.0)  # type: ignore[arg-type]
+        info = ClientInfo(
+            peerhost=host,
+            peerport=port,
+            sockname=sockname,
+            sockport=sockport,
+            socktype="ws" if config.websocket else config.kind,
+            listener=self.id,
+            zone=self.zone.name,
+        )
+        pump.tell_time()
+        out = Outbox(pump.turn.dirty, link, config.outbox_high_watermark, config.outbox_low_watermark)
+        channel = Channel(pump.broker, self.zone, info, out, trio.current_time() + self._patience())
+        link.channel = channel
+        link.out = out
+        link.home = self
+        if transport is not None:
+            link.identify = self._identify
+        pump.broker.registry.channels[channel] = None
+        self.current += 1
+        self.peak = max(self.peak, self.current)
+        connection = Connection(link, pump.turn, self._access.resolve, pump.wake)
+        pump.turn.add(link)
+        return connection, link
+
+    def _patience(self) -> float:
+        """Seconds from accept to a complete CONNECT, handshakes included; drips do not extend it."""
+        return self.zone.idle_timeout
+
+    async def _guard(self, connection: Connection, link: Link) -> None:
+        await guarded(
+            "connection",
+            connection.run,
+            metrics=self._pump.broker.metrics,
+            extra=lambda: (
+                {"clientid": link.channel.info.clientid, "peername": link.channel.info.peername}
+                if link.channel is not None
+                else {}
+            ),
+        )
+
+    def _allowed(self, host: str) -> bool:
+        """The listener's access rules: the first match decides, no match allows."""
+        if not self.config.access:
+            return True
+        address = ipaddress.ip_address(host.partition("%")[0])
+        for rule in self.config.access:
+            if rule.matches(address):
+                return rule.allow
+        return True
+
+    def _identify(self, link: Link) -> None:
+        """Handshakes are over: take the peer as PROXY, TLS and HTTP headers describe it."""
+        channel = link.channel
+        transport = link.transport
+        if channel is None or transport is None:
+            return
+        peer = transport.peer
+        info = channel.info
+        info.peerhost = peer.host
+        info.peerport = peer.port
+        info.cn = peer.cn
+        info.dn = peer.dn
+        info.ws_cookie = peer.ws_cookie
+        if self.config.peer_cert_as_username:
+            channel.cert_username = certificate_field(peer, self.config.peer_cert_as_username)
+        if self.config.peer_cert_as_clientid:
+            channel.cert_clientid = certificate_field(peer, self.config.peer_cert_as_clientid)
+        if transport.passthrough:
+            link.transport = None
+
+    def ended(self, reason: str) -> None:
+        """One of its connections is over."""
+        self.current -= 1
+        if reason not in UNCOUNTED:
+            self.shutdown_count[reason] = self.shutdown_count.get(reason, 0) + 1
+
+
+def _keepalive(sock: socket.socket, zone: Zone) -> None:
+    """The zone's `tcp_keepalive`."""
+    if zone.tcp_keepalive is None:
+        return
+    idle, interval, probes = zone.tcp_keepalive
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)

@@ -1,0 +1,131 @@
+"""All listeners of a node: open together or not at all, stop, restart, renew certificates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioemqx.errors import ListenerError
+from trioemqx.listeners.listener import Listener
+from trioemqx.services.supervise import supervise
+
+if TYPE_CHECKING:
+    from trioemqx.config.listener import ListenerConfig
+    from trioemqx.core.registry import Registry
+    from trioemqx.core.zone import Zone
+    from trioemqx.listeners.pump import Pump
+    from trioemqx.services.access import AccessService
+    from trioemqx.services.supervise import Crashed
+
+log = logging.getLogger("trioemqx.listeners")
+
+
+class Gate:
+    """The node's limits on sockets: all connections, and those that have not been accepted by a CONNECT yet."""
+
+    def __init__(self, registry: Registry, max_connections: int, max_unauthenticated: int) -> None:
+        self._registry = registry
+        self.max_connections = max_connections
+        self.max_unauthenticated = max_unauthenticated
+        self.waited = 0
+        """How often accepting paused because a limit was reached."""
+
+    def open(self) -> bool:
+        """True while another socket may be accepted."""
+        registry = self._registry
+        count = len(registry.channels)
+        if count < self.max_connections and count - registry.connected < self.max_unauthenticated:
+            return True
+        self.waited += 1
+        return False
+
+
+class ListenerManager:
+    """Owns the listeners by id and the nursery of all connections."""
+
+    def __init__(
+        self, configs: Sequence[ListenerConfig], zones: dict[str, Zone], pump: Pump, access: AccessService, gate: Gate
+    ) -> None:
+        self.listeners: dict[str, Listener] = {
+            config.id: Listener(config, zones[config.zone], pump, access, gate) for config in configs
+        }
+        self._pump = pump
+        self._scopes: dict[str, trio.CancelScope] = {}
+        pump.turn.ended = _tell_listener
+
+    def open(self) -> None:
+        """Bind every listener. When one fails those already open are closed again and ListenerError is raised."""
+        try:
+            for listener in self.listeners.values():
+                listener.open()
+        except ListenerError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop listening everywhere; connections live on."""
+        for scope in self._scopes.values():
+            scope.cancel()
+        for listener in self.listeners.values():
+            listener.close()
+
+    async def run(self, connections: trio.Nursery, on_crash: Crashed) -> None:
+        """Accept on all listeners until cancelled. A listener that crashes is opened again."""
+        async with trio.open_nursery() as nursery:
+            for listener in self.listeners.values():
+                nursery.start_soon(self._run_one, listener, connections, on_crash)
+
+    async def _run_one(self, listener: Listener, connections: trio.Nursery, on_crash: Crashed) -> None:
+        with trio.CancelScope() as scope:
+            self._scopes[listener.id] = scope
+            await supervise(
+                f"listener {listener.id}",
+                partial(_reopen_and_run, listener, connections),
+                metrics=self._pump.broker.metrics,
+                on_crash=on_crash,
+            )
+
+    def update(self, configs: Sequence[ListenerConfig], zones: dict[str, Zone]) -> list[str]:
+        """Take new settings for connections made from now on; returns a line per listener that would have to be opened,
+        closed or bound elsewhere."""
+        problems = []
+        wanted = {config.id: config for config in configs}
+        for name in wanted.keys() ^ self.listeners.keys():
+            problems.append(f"{name}: needs a restart to be {'opened' if name in wanted else 'closed'}")
+        for name, listener in self.listeners.items():
+            config = wanted.get(name)
+            if config is None:
+                continue
+            if config.bind != listener.config.bind:
+                problems.append(f"{name}: needs a restart to listen on {config.bind}")
+            listener.config = config
+            listener.zone = zones[config.zone]
+        return problems
+
+    def reload_certificates(self) -> list[str]:
+        """Read every listener's certificates again; returns one line per listener that had to keep its old ones."""
+        problems = []
+        for listener in self.listeners.values():
+            try:
+                listener.reload_certificates()
+            except ListenerError as error:
+                problems.append(str(error))
+                log.error("certificates not reloaded: %s", error)
+        return problems
+
+
+async def _reopen_and_run(listener: Listener, connections: trio.Nursery) -> None:
+    """A listener whose last run crashed has closed its socket."""
+    if not listener.address or listener.port == 0:
+        listener.open()
+    await listener.run(connections)
+
+
+def _tell_listener(link: object, reason: str) -> None:
+    home = getattr(link, "home", None)
+    if isinstance(home, Listener):
+        home.ended(reason)

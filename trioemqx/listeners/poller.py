@@ -1,0 +1,123 @@
+"""One descriptor that stands for all MQTT sockets: an epoll (or kqueue) set, which Trio can wait for like a socket."""
+
+from __future__ import annotations
+
+import select
+import selectors
+from typing import Final, Protocol
+
+from trioemqx.listeners.turn import READ, WRITE
+
+MOST_EVENTS: Final = 512
+
+
+class Poller(Protocol):
+    """Which sockets are ready. Events are READ and WRITE bits; a socket that hung up is readable."""
+
+    def register(self, fd: int, events: int) -> None: ...
+
+    def modify(self, fd: int, events: int) -> None: ...
+
+    def unregister(self, fd: int) -> None: ...
+
+    def poll(self) -> list[tuple[int, int]]: ...
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class EpollPoller:
+    """Linux. Level-triggered, so nothing is forgotten when a turn ends before a socket is empty."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._resting: set[int] = set()
+        """Sockets nobody wants events of. They leave the set, since epoll reports a hang-up whether asked or not."""
+        self._wants = {
+            bits: (select.EPOLLIN if bits & READ else 0) | (select.EPOLLOUT if bits & WRITE else 0) for bits in range(4)
+        }
+
+    def register(self, fd: int, events: int) -> None:
+        """Start to watch a socket."""
+        self._epoll.register(fd, self._wants[events])
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch for other events, or for none."""
+        if fd in self._resting:
+            if events:
+                self._resting.remove(fd)
+                self._epoll.register(fd, self._wants[events])
+        elif events:
+            self._epoll.modify(fd, self._wants[events])
+        else:
+            self._resting.add(fd)
+            self._epoll.unregister(fd)
+
+    def unregister(self, fd: int) -> None:
+        """Stop to watch a socket, before it is closed."""
+        if fd in self._resting:
+            self._resting.remove(fd)
+        else:
+            self._epoll.unregister(fd)
+
+    def poll(self) -> list[tuple[int, int]]:
+        """What is ready now. An error or hang-up is reported as readable: the read then tells what it was."""
+        out = select.EPOLLOUT
+        return [
+            (fd, (READ if mask & ~out else 0) | (WRITE if mask & out else 0))
+            for fd, mask in self._epoll.poll(0, MOST_EVENTS)
+        ]
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._epoll.close()
+
+
+class SelectorPoller:
+    """Everything else that has a selector with a descriptor of its own (kqueue)."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, fd: int, events: int) -> None:
+        """Start to watch a socket."""
+        self._selector.register(fd, events)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch for other events; a selector cannot watch for none, so such a socket leaves it for a while."""
+        known = fd in self._selector.get_map()
+        if not events:
+            if known:
+                self._selector.unregister(fd)
+        elif known:
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+
+    def unregister(self, fd: int) -> None:
+        """Stop to watch a socket."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def poll(self) -> list[tuple[int, int]]:
+        """What is ready now."""
+        return [(key.fd, events) for key, events in self._selector.select(0)]
+
+    def fileno(self) -> int:
+        """The descriptor to wait for. Raises AttributeError where the selector has none (Windows)."""
+        descriptor: int = self._selector.fileno()
+        return descriptor
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._selector.close()
+
+
+def make_poller() -> Poller:
+    """The best one this system has."""
+    return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()

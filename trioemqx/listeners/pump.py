@@ -1,0 +1,104 @@
+"""The pump: one task that moves the bytes of all connections.
+
+It waits once for all ready sockets, lets `Turn` do a bounded amount of work, writes, and gives way to the rest of the
+process at least every few milliseconds. Whoever produces bytes outside a turn (the API, a service) calls `wake`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trioemqx.listeners.poller import Poller, make_poller
+from trioemqx.listeners.turn import READ, Turn
+
+if TYPE_CHECKING:
+    from trioemqx.core.broker import Broker
+
+SLICE: Final = 0.004
+"""Seconds the pump may keep the thread before other tasks get their turn."""
+
+
+class Pump:
+    """Owns the poller and the turn of one node. `wall` gives seconds since 1970 for message timestamps."""
+
+    def __init__(self, broker: Broker, wall: Callable[[], float] = time.time, poller: Poller | None = None) -> None:
+        self.broker = broker
+        self.wall = wall
+        self.poller = poller or make_poller()
+        self.turn = Turn(broker, self.poller, time.perf_counter)
+        self.longest = 0.0
+        """Longest time between two checkpoints so far, in real seconds."""
+        self._awake = False
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+        self.poller.register(self._inner.fileno(), READ)
+        broker.wake = self.wake
+        broker.tell_time = self.tell_time
+
+    def tell_time(self) -> None:
+        """Give the core the present time."""
+        self.broker.at(trio.current_time(), int(self.wall() * 1000))
+
+    def wake(self) -> None:
+        """Have the pump look at the dirty outboxes soon; cheap when it is awake or has been told."""
+        if not self._awake:
+            self._awake = True
+            self._outer.send(b"!")
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Move bytes until cancelled."""
+        task_status.started()
+        turn = self.turn
+        began = time.perf_counter()
+        while True:
+            if not turn.busy():
+                self._awake = False
+                await self._wait()
+                self._awake = True
+                began = time.perf_counter()
+            self.tell_time()
+            if turn.next_ready >= len(turn.ready):
+                turn.ready = self.poller.poll()
+                turn.next_ready = 0
+            if turn.paused:
+                turn.release_paused()
+            turn.work()
+            began = await self._give_way(began, False)
+            while not turn.flush(SLICE):
+                began = await self._give_way(began, True)
+            began = await self._give_way(began, False)
+
+    async def _give_way(self, began: float, now: bool) -> float:
+        """A checkpoint if the slice is used up; returns when the new slice began."""
+        elapsed = time.perf_counter() - began
+        if elapsed < SLICE and not now:
+            return began
+        self.longest = max(self.longest, elapsed)
+        await trio.lowlevel.checkpoint()
+        return time.perf_counter()
+
+    async def _wait(self) -> None:
+        """Until a socket is ready, `wake` was called, or a rate limit ends."""
+        soonest = min((link.channel.pause_until for link in self.turn.paused if link.channel), default=0.0)
+        if soonest:
+            with trio.move_on_at(soonest):
+                await trio.lowlevel.wait_readable(self.poller.fileno())
+        else:
+            await trio.lowlevel.wait_readable(self.poller.fileno())
+        try:
+            while self._inner.recv(4096):
+                continue
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Give the descriptors back; all links have been dropped."""
+        self.poller.close()
+        self._inner.close()
+        self._outer.close()

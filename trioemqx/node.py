@@ -1,0 +1,404 @@
+"""One running broker: everything wired together, owned by one nursery.
+
+`open_broker` is the way in, for the command line and for programs that embed a broker:
+
+    async with trioemqx.open_broker({"allow_anonymous": True, "listener": {"tcp": {"mine": "127.0.0.1:0"}}}) as broker:
+        ...
+
+What it yields is the facade: publish, subscribe, kick, look at clients, metrics and stats.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+import trioemqx
+from trioemqx.cluster.engine import ClusterEngine
+from trioemqx.cluster.local import LocalEngine
+from trioemqx.config.check import needs_certificates
+from trioemqx.config.load import from_mapping, load
+from trioemqx.config.model import Config
+from trioemqx.config.show import diff
+from trioemqx.core.broker import Broker
+from trioemqx.core.channel import Channel
+from trioemqx.core.retained import Retained
+from trioemqx.core.session import Session
+from trioemqx.core.subscription import Receiver
+from trioemqx.core.zone import Zone
+from trioemqx.listeners.link import Link
+from trioemqx.listeners.manager import Gate, ListenerManager
+from trioemqx.listeners.pump import Pump
+from trioemqx.services import sweeper, systopics
+from trioemqx.services.access import AccessService
+from trioemqx.services.alarms import Alarms, AlarmSettings
+from trioemqx.services.banned import Banned
+from trioemqx.services.certificates import ensure_self_signed
+from trioemqx.services.flapping import Flapping, FlappingPolicy
+from trioemqx.services.monitor import Monitor, MonitorSettings, SystemProbe
+from trioemqx.services.plugins import HookRegistry
+from trioemqx.services.stats import StatsKeeper
+from trioemqx.services.store.memory import MemoryStore
+from trioemqx.services.supervise import supervise
+from trioemqx.services.zones import build_zone
+from trioemqx.types import Message, SubOpts
+
+log = logging.getLogger("trioemqx.node")
+
+DRAIN: Final = 5.0
+"""Seconds connected clients get to take what is queued for their sockets when the node stops."""
+MOST_CONNECTIONS: Final = 65536
+DESCRIPTOR_RESERVE: Final = 200
+SHUTTING_DOWN: Final = 0x8B
+
+
+class Node:
+    """The facade of one running broker. Made by `open_broker` only.
+
+    `broker` is the synchronous core; `alarms`, `banned`, `hooks`, `listeners`, `store` and `cluster` are its services.
+    """
+
+    def __init__(self, config: Config, wall: Callable[[], float], in_memory: bool) -> None:
+        self.config = config
+        self.wall = wall
+        self.started_at = trio.current_time()
+        self.stopping = trio.Event()
+        self.store = MemoryStore()
+        self.hooks = HookRegistry()
+        self.banned = Banned(self.store, self.kick, wall)
+        policy = config.flapping_detect_policy
+        self.flapping = Flapping(self.banned, FlappingPolicy(policy.count, policy.window, policy.ban), wall)
+        self.access = AccessService(self.hooks.compiled, self.banned, self.flapping, wall)
+        self.broker = _make_broker(config, self.access)
+        self.broker.hooks = self.hooks.compiled
+        self.hooks.metrics = self.broker.metrics
+        self.alarms = Alarms(
+            config.node.name, self.store, self.publish, _alarm_settings(config), wall=wall, now=trio.current_time
+        )
+        self.stats_keeper = StatsKeeper(self.broker.gauges)
+        self.pump = Pump(self.broker, wall)
+        self.cluster: ClusterEngine = LocalEngine(config.node.name)
+        gate = Gate(self.broker.registry, _max_connections(config), config.limits.max_unauthenticated)
+        self.listeners = ListenerManager(
+            [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, gate
+        )
+        self._connections: trio.Nursery | None = None
+        self.pump.turn.crashed = _log_crash
+        self.broker.on_receiver_crash = _log_receiver_crash
+        self.pump.tell_time()
+
+    # -- what everybody may ask --------------------------------------------------------------------------------------
+
+    @property
+    def node(self) -> str:
+        """The node's name, `name@host`."""
+        return self.broker.node
+
+    @property
+    def version(self) -> str:
+        """The version of trioemqx."""
+        return self.broker.version
+
+    def now(self) -> float:
+        """The broker's monotonic clock, in seconds."""
+        return trio.current_time()
+
+    def uptime(self) -> float:
+        """Seconds since the node started."""
+        return trio.current_time() - self.started_at
+
+    def publish(self, message: Message) -> int:
+        """Publish a message; returns the number of receivers. Raises ProtocolError for an invalid topic."""
+        return self.broker.publish(message)
+
+    def subscribe(self, clientid: str, filter: str, opts: SubOpts | None = None) -> int:
+        """Subscribe a connected client on its behalf; returns the reason code."""
+        return self.broker.subscribe(clientid, filter, opts or SubOpts())
+
+    def unsubscribe(self, clientid: str, filter: str) -> int:
+        """Remove a subscription of a client; returns the reason code."""
+        return self.broker.unsubscribe(clientid, filter)
+
+    def kick(self, clientid: str) -> bool:
+        """End a client and its session; False when there is none."""
+        return self.broker.kick(clientid)
+
+    def clients(self) -> list[Session]:
+        """All sessions, connected or waiting for their client."""
+        return self.broker.clients()
+
+    def find(self, clientid: str) -> Session | None:
+        """One session."""
+        return self.broker.find(clientid)
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        """Every counter by EMQX's name."""
+        return self.broker.metrics.values()
+
+    def stats(self) -> dict[str, int]:
+        """Every gauge by EMQX's name, `.count` and `.max`."""
+        return self.stats_keeper.snapshot()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def reload(self, config: Config | None = None) -> list[str]:
+        """What SIGHUP does. Certificates are read again; with a new configuration, what can change while clients stay
+        connected does: zones and listener limits apply to connections made from now on.
+
+        Returns a line for everything that could not be applied.
+        """
+        problems = self.listeners.reload_certificates()
+        if config is None:
+            return problems
+        changes = diff(self.config, config)
+        problems += [f"{change.key}: needs a restart" for change in changes if not change.live]
+        policy = config.flapping_detect_policy
+        self.flapping.policy = FlappingPolicy(policy.count, policy.window, policy.ban)
+        self.broker.zones = _zones(config)
+        problems += self.listeners.update(config.listeners, self.broker.zones)
+        self.config = config
+        return problems
+
+    def stop(self) -> None:
+        """Ask the node to drain and end; `open_broker`'s block does the rest."""
+        self.stopping.set()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """The nursery tree. Reports started once every listener is open."""
+        async with trio.open_nursery() as root:
+            await self.store.open()
+            await self.banned.load()
+            await self.alarms.load()
+            try:
+                self.listeners.open()
+                await self._start(root)
+                task_status.started()
+                await self.stopping.wait()
+                await self._drain()
+            finally:
+                root.cancel_scope.cancel()
+                self.listeners.close()
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+                    await self.store.close()
+
+    async def _start(self, root: trio.Nursery) -> None:
+        config = self.config
+        broker = self.broker
+        services = await root.start(_open_nursery)
+        self._connections = await root.start(_open_nursery)
+        self._supervise(root, "pump", self.pump.run)
+        self._supervise(root, "listeners", partial(self.listeners.run, self._connections, self._service_crashed))
+        self._supervise(services, "sweeper", partial(sweeper.run, broker, self._check_link))
+        self._supervise(services, "stats", self.stats_keeper.run)
+        self._supervise(services, "banned", self.banned.run)
+        self._supervise(services, "alarms", self.alarms.run)
+        topics = systopics.SysTopics(_View(self), self.started_at, wall=self.wall, wanted=self._wanted)
+        period, heartbeat = config.broker.sys_interval, config.broker.sys_heartbeat
+        self._supervise(services, "sys_topics", partial(topics.run, period, heartbeat))
+        monitor = Monitor(self.alarms, SystemProbe(), _monitor_settings(config))
+        self._supervise(services, "monitor_cpu", monitor.run_cpu)
+        self._supervise(services, "monitor_memory", monitor.run_memory)
+        self._supervise(services, "monitor_processes", monitor.run_processes)
+
+    def _supervise(self, nursery: trio.Nursery, name: str, run: Callable[[], object]) -> None:
+        nursery.start_soon(
+            partial(
+                supervise,
+                name,
+                run,  # type: ignore[arg-type]
+                metrics=self.broker.metrics,
+                on_crash=self._service_crashed,
+                on_recovered=self._service_recovered,
+            )
+        )
+
+    def _service_crashed(self, name: str, error: BaseException) -> None:
+        self.alarms.activate(f"{name}_crashed", {"error": f"{type(error).__name__}: {error}"})
+
+    def _service_recovered(self, name: str) -> None:
+        if self.alarms.is_active(f"{name}_crashed"):
+            self.alarms.deactivate(f"{name}_crashed")
+
+    def _check_link(self, channel: Channel) -> None:
+        link = channel.owner
+        if isinstance(link, Link):
+            self.pump.turn.check(link)
+
+    def _wanted(self, topic: str) -> bool:
+        return bool(self.broker.router.match(topic))
+
+    async def _drain(self) -> None:
+        """Stop accepting, tell MQTT 5 clients, let sockets take what is queued, then end every connection."""
+        self.listeners.close()
+        self.pump.tell_time()
+        registry = self.broker.registry
+        for channel in list(registry.channels):
+            channel.close(SHUTTING_DOWN, "shutdown")
+        self.broker.wake()
+        with trio.move_on_after(DRAIN):
+            while registry.channels:
+                await trio.sleep(0.02)
+        if self._connections is not None:
+            self._connections.cancel_scope.cancel()
+
+
+@attrs.frozen
+class _View:
+    """The node as services see it (`services.facade.BrokerLike`)."""
+
+    _node: Node
+
+    @property
+    def node(self) -> str:
+        return self._node.node
+
+    @property
+    def version(self) -> str:
+        return self._node.version
+
+    @property
+    def metrics(self) -> trioemqx.metrics.Metrics:
+        return self._node.broker.metrics
+
+    def now(self) -> float:
+        return trio.current_time()
+
+    def publish(self, message: Message) -> int:
+        return self._node.publish(message)
+
+    def kick(self, clientid: str) -> bool:
+        return self._node.kick(clientid)
+
+    def stats(self) -> dict[str, int]:
+        return self._node.stats()
+
+
+@asynccontextmanager
+async def open_broker(
+    config: Config | Mapping[str, object] | Path | None = None,
+    *,
+    wall: Callable[[], float] = time.time,
+    in_memory: bool = False,
+) -> AsyncIterator[Node]:
+    """A running broker for the length of the block.
+
+    `config` is a loaded `Config`, a nested mapping with the keys of `etc/emqx.toml`, a path to such a file, or None for
+    EMQX's shipped values. `wall` gives seconds since 1970. With `in_memory` no listener is opened: clients connect
+    through `trioemqx.testing`. Leaving the block drains: MQTT 5 clients get 0x8B and what is queued for them.
+
+    Raises ConfigErrors and ListenerError before anything is open.
+    """
+    settings = prepare(config)
+    node = Node(settings, wall, in_memory)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run)
+        try:
+            yield node
+        finally:
+            node.stop()
+
+
+def prepare(config: Config | Mapping[str, object] | Path | None) -> Config:
+    """A `Config` from whatever `open_broker` takes, with certificates for listeners that were given none."""
+    if isinstance(config, Config):
+        settings = config
+    elif config is None or isinstance(config, Path):
+        settings = load(config, os.environ)
+    else:
+        settings = from_mapping(config)
+    return with_certificates(settings)
+
+
+def with_certificates(config: Config) -> Config:
+    """Give TLS listeners without certificate files a self-signed pair under `node.data_dir`."""
+    if not any(needs_certificates(listener) for listener in config.listeners):
+        return config
+    host = config.node.name.partition("@")[2] or "localhost"
+    names = list(dict.fromkeys([host, "localhost", "127.0.0.1"]))
+    key, cert, authority = ensure_self_signed(Path(config.node.data_dir) / "certs", names)
+    log.warning("TLS listeners use a self-signed certificate, %s; give them certfile and keyfile", cert)
+    listeners = [
+        attrs.evolve(listener, keyfile=str(key), certfile=str(cert), cacertfile=str(authority))
+        if needs_certificates(listener)
+        else listener
+        for listener in config.listeners
+    ]
+    return attrs.evolve(config, listeners=listeners)
+
+
+async def _open_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """A branch of the tree that others put tasks into."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        task_status.started(nursery)
+
+
+def _make_broker(config: Config, access: AccessService) -> Broker:
+    settings = config.broker
+    retainer = config.retainer
+    broker = Broker(
+        access,
+        node=config.node.name,
+        version=trioemqx.__version__,
+        strategy=settings.shared_subscription_strategy,
+        strategies={name: group.shared_subscription_strategy for name, group in settings.groups.items()},
+        dispatch_ack=settings.shared_dispatch_ack_enabled,
+        retained=Retained(retainer.max_retained_messages, retainer.max_payload_size, retainer.expiry_interval),
+    )
+    broker.registry.client_disconnect_discarded = settings.client_disconnect_discarded
+    broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
+    broker.zones = _zones(config)
+    return broker
+
+
+def _zones(config: Config) -> dict[str, Zone]:
+    names = set(config.zones) | {listener.zone for listener in config.listeners} | {"default"}
+    return {name: build_zone(config, name) for name in names}
+
+
+def _alarm_settings(config: Config) -> AlarmSettings:
+    alarm = config.alarm
+    return AlarmSettings(frozenset(alarm.actions), alarm.size_limit, alarm.validity_period)
+
+
+def _monitor_settings(config: Config) -> MonitorSettings:
+    system, process = config.os_mon, config.vm_mon
+    return MonitorSettings(
+        cpu_check_interval=system.cpu_check_interval,
+        cpu_high_watermark=system.cpu_high_watermark,
+        cpu_low_watermark=system.cpu_low_watermark,
+        mem_check_interval=system.mem_check_interval,
+        sysmem_high_watermark=system.sysmem_high_watermark,
+        procmem_high_watermark=system.procmem_high_watermark,
+        process_check_interval=process.check_interval,
+        process_high_watermark=process.process_high_watermark,
+        process_low_watermark=process.process_low_watermark,
+    )
+
+
+def _max_connections(config: Config) -> int:
+    """`limits.max_connections`, or what the process's descriptors allow."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - DESCRIPTOR_RESERVE
+    wanted = config.limits.max_connections or MOST_CONNECTIONS
+    return max(1, min(wanted, allowed))
+
+
+def _log_crash(link: Link, error: Exception) -> None:
+    channel = link.channel
+    extra = {} if channel is None else {"clientid": channel.info.clientid, "peername": channel.info.peername}
+    log.error("connection crashed", exc_info=error, extra=extra)
+
+
+def _log_receiver_crash(receiver: Receiver, error: Exception) -> None:
+    log.error("delivery crashed", exc_info=error, extra={"clientid": receiver.clientid})

@@ -1,0 +1,141 @@
+"""Who may come in, and who may do what: the chains of authentication and authorization.
+
+The service answers at once when no backend is loaded and asks the hooks otherwise. It fails closed: a hook that crashes
+or does not answer in time denies.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trioemqx.core.access import AUTHENTICATE, CHECK_ACL, AuthStep, Question
+from trioemqx.core.zone import Zone
+from trioemqx.types import ClientInfo, Credentials, Verdict
+
+if TYPE_CHECKING:
+    from trioemqx.hooks import Hooks
+    from trioemqx.services.banned import Banned
+    from trioemqx.services.flapping import Flapping
+
+log = logging.getLogger("trioemqx.access")
+
+TIMEOUT: Final = 5.0
+"""Seconds one backend may take for one answer."""
+BANNED: Final = 0x8A
+NOT_AUTHORIZED: Final = 0x87
+SERVER_UNAVAILABLE: Final = 0x88
+
+
+class AccessService:
+    """Implements `core.access.Access` for the core and `resolve` for the connections' tasks.
+
+    `wall` gives Unix seconds for bans; `timeout` bounds each backend.
+    """
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        banned: Banned,
+        flapping: Flapping,
+        wall: Callable[[], float] = time.time,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._hooks = hooks
+        self._banned = banned
+        self._flapping = flapping
+        self._wall = wall
+        self._timeout = timeout
+
+    # -- at once -----------------------------------------------------------------------------------------------------
+
+    def admit(self, client: ClientInfo, zone: Zone, now: float) -> int:
+        """Bans and flapping (both only where the zone has `enable_ban`): 0, or 0x8A."""
+        if not zone.enable_ban:
+            return 0
+        if self._banned.check(client.clientid, client.username, client.peerhost, self._wall()) is not None:
+            return BANNED
+        if zone.enable_flapping_detect and self._flapping.connecting(client.clientid, now):
+            return BANNED
+        return 0
+
+    def authenticate_now(self, client: ClientInfo, zone: Zone, password: bytes | None) -> Verdict | None:
+        """The default result when no backend is asked: none is loaded, the zone bypasses them, or quick deny applies."""
+        if zone.allow_anonymous == "false_quick_deny" and not client.username and not zone.bypass_auth_plugins:
+            return Verdict(NOT_AUTHORIZED)
+        if not self._hooks.client_authenticate or zone.bypass_auth_plugins:
+            return _default(zone)
+        return None
+
+    def check_acl_now(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool | None:
+        """`acl_nomatch` when no backend is loaded."""
+        return None if self._hooks.client_check_acl else zone.acl_nomatch == "allow"
+
+    # -- with waiting ------------------------------------------------------------------------------------------------
+
+    async def resolve(self, question: Question) -> object:
+        """Answer a channel's question: a Verdict, an AuthStep, or one bool per topic."""
+        if question.kind == AUTHENTICATE:
+            return await self.authenticate(question.client, question.zone, question.password)
+        if question.kind == CHECK_ACL:
+            client, zone, action = question.client, question.zone, question.action
+            return [await self.check_acl(client, zone, action, topic) for topic in question.topics]
+        return await self._enhanced(question)
+
+    async def authenticate(self, client: ClientInfo, zone: Zone, password: bytes | None) -> Verdict:
+        """Ask the authentication hooks in order; the first verdict wins, no verdict means the zone's default."""
+        credentials = Credentials(client.username, password)
+        for plugin, call in self._hooks.client_authenticate:
+            try:
+                with trio.fail_after(self._timeout):
+                    verdict = await call(client, credentials)
+            except Exception as error:
+                self._failed(plugin, "client_authenticate", error)
+                return Verdict(SERVER_UNAVAILABLE if isinstance(error, trio.TooSlowError) else NOT_AUTHORIZED)
+            if isinstance(verdict, Verdict):
+                return verdict
+            if verdict is not None:
+                self._failed(plugin, "client_authenticate", TypeError(f"not a Verdict: {verdict!r}"))
+                return Verdict(NOT_AUTHORIZED)
+        return _default(zone)
+
+    async def check_acl(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool:
+        """Ask the access hooks in order; the first True or False wins, none means `acl_nomatch`."""
+        for plugin, call in self._hooks.client_check_acl:
+            try:
+                with trio.fail_after(self._timeout):
+                    allowed = await call(client, action, topic)
+            except Exception as error:
+                self._failed(plugin, "client_check_acl", error)
+                return False
+            if allowed is not None:
+                return allowed is True
+        return zone.acl_nomatch == "allow"
+
+    async def _enhanced(self, question: Question) -> AuthStep:
+        """Ask for the next step of enhanced authentication; a method nobody knows fails with 0x8C."""
+        for plugin, call in self._hooks.client_enhanced_authenticate:
+            try:
+                with trio.fail_after(self._timeout):
+                    step = await call(question.client, question.method, question.data, question.cache)
+            except Exception as error:
+                self._failed(plugin, "client_enhanced_authenticate", error)
+                return AuthStep("fail", code=NOT_AUTHORIZED)
+            if isinstance(step, AuthStep):
+                return step
+        return AuthStep("fail", code=0x8C)
+
+    def _failed(self, plugin: str, point: str, error: Exception) -> None:
+        if isinstance(error, trio.TooSlowError):
+            log.error("%s of %s did not answer within %g s; denied", point, plugin, self._timeout)
+        self._hooks.crashed(plugin, point, error)
+
+
+def _default(zone: Zone) -> Verdict:
+    if zone.allow_anonymous == "true":
+        return Verdict(0, anonymous=True)
+    return Verdict(NOT_AUTHORIZED)

@@ -1,0 +1,325 @@
+"""Logging: the event loop puts records into a bounded queue, a thread writes them.
+
+A full disk or a blocked pipe therefore never stops the broker; what does not fit into the queue is dropped and counted.
+Records pass: logger -> `_Entry` (arguments made harmless, repeated errors held back) -> queue -> `_Writer` (thread) ->
+files and console. This module knows no Trio, so that command line tools can use it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import logging.handlers
+import queue
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import attrs
+
+from trioemqx.errors import ConfigError
+from trioemqx.services.log_format import (
+    MESSAGE_MAX,
+    JsonFormatter,
+    LineFormatter,
+    TextFormatter,
+    level_name,
+    level_number,
+    render,
+)
+from trioemqx.services.log_throttle import INTERVAL, Throttle
+
+STOP_SECONDS: Final = 5.0
+"""How long `close` waits for the writer: a pipe that nobody reads must not keep the process alive."""
+
+
+@attrs.frozen
+class LogSettings:
+    """`log.*`. `to` is `file`, `console` or `both`; `formatter` is `text` or `json`; `level_files` maps a level's name
+    to a further file for that level and above. Relative file names are under `dir`. Sizes are bytes, `chars_limit` -1
+    means no limit, `queue_size` is lines."""
+
+    to: str = "file"
+    level: str = "warning"
+    dir: Path = Path("log")
+    file: str = "emqx.log"
+    formatter: str = "text"
+    date_format: str = "rfc3339"
+    chars_limit: int = -1
+    single_line: bool = True
+    rotation: bool = True
+    rotation_size: int = 10 * 1024 * 1024
+    rotation_count: int = 5
+    level_files: Mapping[str, str] = attrs.field(factory=dict)
+    queue_size: int = 8000
+    logger: str = "trioemqx"
+
+
+class LogHandle:
+    """Logging that has been set up. `close` ends it and leaves the logger as it was."""
+
+    def __init__(self, logger: logging.Logger, entry: _Entry, writer: _Writer, sinks: list[_Sink]) -> None:
+        self._logger = logger
+        self._before = (logger.level, logger.propagate)
+        self._entry = entry
+        self._writer = writer
+        self._sinks = sinks
+        self._closed = False
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost because the queue was full."""
+        return self._entry.dropped
+
+    @property
+    def failed(self) -> int:
+        """Lines lost because a file or the console did not take them, or because they could not be rendered."""
+        return self._entry.failed + sum(sink.failed for sink in self._sinks)
+
+    @property
+    def level(self) -> str:
+        """The name of the level in force."""
+        return level_name(self._logger.level)
+
+    def set_level(self, name: str) -> None:
+        """Change the level at once. Raises ValueError for an unknown name."""
+        self._logger.setLevel(level_number(name))
+
+    def close(self) -> None:
+        """Write what is queued, for at most STOP_SECONDS, and close the files. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._logger.removeHandler(self._entry)
+        self._entry.finish()
+        self._writer.stop()
+        for sink in self._sinks:
+            sink.close()
+        self._logger.level, self._logger.propagate = self._before
+        self._logger.setLevel(self._before[0])
+
+
+def setup(
+    settings: LogSettings, *, console: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+) -> LogHandle:
+    """Begin logging to where `settings` say. `console` stands for standard output, `clock` drives the throttle.
+
+    Raises ConfigError when a level, a target or a file is no good; nothing is left open then.
+    """
+    level = _level(settings.level, "log.level")
+    sinks = _sinks(settings, console)
+    entry = _Entry(queue.Queue(max(1, settings.queue_size)), clock)
+    writer = _Writer(entry, sinks)
+    logger = logging.getLogger(settings.logger)
+    handle = LogHandle(logger, entry, writer, sinks)
+    logger.setLevel(level)
+    logger.propagate = False
+    logger.addHandler(entry)
+    writer.start()
+    return handle
+
+
+def client_extra(clientid: str, peername: str) -> dict[str, object]:
+    """For `log.warning(..., extra=client_extra(...))`: whose line it is. Either may be empty."""
+    return {"clientid": clientid, "peername": peername}
+
+
+class ClientLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger that puts client id and peer on every line. `clientid` is set once CONNECT has been read."""
+
+    def __init__(self, logger: logging.Logger, peername: str, clientid: str = "") -> None:
+        super().__init__(logger, {})
+        self.clientid = clientid
+        self.peername = peername
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Merge the client into the call's own `extra`."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **client_extra(self.clientid, self.peername)}
+        return msg, kwargs
+
+
+class _Entry(logging.handlers.QueueHandler):
+    """The loop's side of the queue. Never waits and never raises; its handler lock also guards the throttle."""
+
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None], clock: Callable[[], float]) -> None:
+        super().__init__(lines)
+        self.lines = lines
+        self.dropped = 0
+        self.failed = 0
+        self._clock = clock
+        self._throttle = Throttle()
+        self._plain = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record; its caller has nothing to fear from it, whatever its arguments do when they are printed."""
+        try:
+            rendered = copy.copy(record)
+            rendered.msg, rendered.args = render(record), None
+            for line in self._throttle.admit(rendered, self._clock()):
+                self.enqueue(self.prepare(line))
+        except Exception:
+            self.handleError(record)
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Turn the traceback into text: the queue must not keep frames alive."""
+        if record.exc_info:
+            record.exc_text = _middle_out(self._plain.formatException(record.exc_info))
+            record.exc_info = None
+        record.stack_info = None
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put a line into the queue or count it as dropped."""
+        try:
+            self.lines.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Count a line that could not be rendered."""
+        self.failed += 1
+
+    def waiting(self) -> bool:
+        """True while counter lines may become due."""
+        return self._throttle.busy()
+
+    def tick(self) -> None:
+        """Queue the counter lines that have become due."""
+        with self._guard():
+            for line in self._throttle.expire(self._clock()):
+                self.enqueue(line)
+
+    def finish(self) -> None:
+        """Queue all counter lines."""
+        with self._guard():
+            for line in self._throttle.flush():
+                self.enqueue(line)
+
+    def _guard(self) -> Any:
+        return self.lock
+
+
+class _Writer(logging.handlers.QueueListener):
+    """The thread's side of the queue."""
+
+    def __init__(self, entry: _Entry, sinks: list[_Sink]) -> None:
+        super().__init__(entry.lines, *sinks, respect_handler_level=True)
+        self._entry = entry
+        self._told = 0
+
+    def dequeue(self, block: bool) -> Any:
+        """The next line, or None to stop; meanwhile counter lines are asked for when they are due."""
+        while True:
+            try:
+                return self._entry.lines.get(block, INTERVAL * 2 if self._entry.waiting() else None)
+            except queue.Empty:
+                self._entry.tick()
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Write one line, and before it how many are missing."""
+        dropped = self._entry.dropped
+        if dropped != self._told:
+            text = f"{dropped - self._told} log lines dropped: they came faster than they could be written"
+            self._told = dropped
+            super().handle(logging.LogRecord(record.name, logging.WARNING, __file__, 0, text, None, None))
+        super().handle(record)
+
+    def enqueue_sentinel(self) -> None:
+        """Ask the thread to end, waiting for room in a full queue."""
+        try:
+            self._entry.lines.put(None, timeout=STOP_SECONDS)
+        except queue.Full:
+            self._entry.dropped += 1
+
+    def stop(self) -> None:
+        """End the thread, or leave it behind (it is a daemon) when what it writes to is stuck."""
+        thread = self._thread
+        if thread is not None:
+            self.enqueue_sentinel()
+            thread.join(STOP_SECONDS)
+            self._thread = None
+
+
+class _Sink(logging.Handler):
+    """Mixed into handlers: a line that cannot be written is counted, not shouted about on standard error."""
+
+    failed = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Count a line that was not written."""
+        self.failed += 1
+
+
+class _Console(_Sink, logging.StreamHandler[TextIO]):
+    """Standard output, or what a test gives instead."""
+
+
+class _RotatingFile(_Sink, logging.handlers.RotatingFileHandler):
+    """`<file>` and the older `<file>.1` ... `.N`."""
+
+
+class _WatchedFile(_Sink, logging.handlers.WatchedFileHandler):
+    """One file without a limit; opened again when logrotate moved it away."""
+
+
+def _sinks(settings: LogSettings, console: TextIO | None) -> list[_Sink]:
+    if settings.to not in ("file", "console", "both"):
+        raise ConfigError(f"not a target: {settings.to!r:.50}", "log.to", hint="file, console or both")
+    sinks: list[_Sink] = []
+    try:
+        if settings.to != "file":
+            sinks.append(_Console(console or sys.stdout))
+        if settings.to != "console":
+            sinks.append(_file(settings, settings.file, "log.file"))
+        for level, name in settings.level_files.items():
+            number = _level(level, f"log.{level:.20}.file")
+            sinks.append(_file(settings, name, f"log.{level}.file"))
+            sinks[-1].setLevel(number)
+        formatter = _formatter(settings)
+    except ConfigError:
+        for sink in sinks:
+            sink.close()
+        raise
+    for sink in sinks:
+        sink.setFormatter(formatter)
+    return sinks
+
+
+def _file(settings: LogSettings, name: str, key: str) -> _Sink:
+    path = settings.dir / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if settings.rotation:
+            return _RotatingFile(
+                path,
+                maxBytes=settings.rotation_size,
+                backupCount=settings.rotation_count,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
+        return _WatchedFile(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}", key) from error
+
+
+def _formatter(settings: LogSettings) -> LineFormatter:
+    shapes: dict[str, type[LineFormatter]] = {"text": TextFormatter, "json": JsonFormatter}
+    shape = shapes.get(settings.formatter)
+    if shape is None:
+        raise ConfigError(f"not a format: {settings.formatter!r:.50}", "log.formatter", hint="text or json")
+    return shape(settings.date_format, settings.chars_limit, settings.single_line)
+
+
+def _level(name: str, key: str) -> int:
+    try:
+        return level_number(name)
+    except ValueError as error:
+        raise ConfigError(str(error), key) from error
+
+
+def _middle_out(text: str) -> str:
+    """A long traceback keeps its beginning and its end."""
+    half = MESSAGE_MAX // 2
+    return text if len(text) <= 2 * half else f"{text[:half]}\n...\n{text[-half:]}"

@@ -1,0 +1,1 @@
+"""What must outlive a restart: the `Store` protocol and its implementations."""
