@@ -93,16 +93,18 @@ GOOD: list[tuple[Kind[Any], object, object]] = [
     (priorities, {"a": 1}, {"a": 1}),
 ]
 
-BAD: list[tuple[Kind[Any], object]] = [
-    *[
-        (duration, bad)
-        for bad in ("", "s", "15x", "1h30", "-1s", -1, True, [], "1s 2s", "1..5s", 1e30, float("nan"), "٣s")
-    ],
-    *[(bytesize, bad) for bad in ("", "MB", "1TB", "-1", -1, 1.5, True, "1 2MB", "9" * 40, None)],
-    *[(flag, bad) for bad in ("yes", 1, 0, "", None)],
-    *[(percent, bad) for bad in ("101%", -1, "x%", True, float("nan"), "nan")],
-    *[(integer(0, 2), bad) for bad in (3, -1, True, "1", 1.0)],
-    *[(number(0, 1), bad) for bad in (float("nan"), float("inf"), 1.1, True, "0.5")],
+
+def wrong(kind: Kind[Any], *values: object) -> list[tuple[Kind[Any], object]]:
+    return [(kind, value) for value in values]
+
+
+BAD = [
+    *wrong(duration, "", "s", "15x", "1h30", "-1s", -1, True, [], "1s 2s", "1..5s", 1e30, float("nan"), "٣s"),
+    *wrong(bytesize, "", "MB", "1TB", "-1", -1, 1.5, True, "1 2MB", "9" * 40, None),
+    *wrong(flag, "yes", 1, 0, "", None),
+    *wrong(percent, "101%", -1, "x%", True, float("nan"), "nan"),
+    *wrong(integer(0, 2), 3, -1, True, "1", 1.0),
+    *wrong(number(0, 1), float("nan"), float("inf"), 1.1, True, "0.5"),
     (size_between(1, 10), 11),
     (text, 3),
     (text, "a\0b"),
@@ -110,19 +112,16 @@ BAD: list[tuple[Kind[Any], object]] = [
     (choice("a", "b"), True),
     (words("log"), "mail"),
     (words(), [1]),
-    *[
-        (address, bad)
-        for bad in ("", ":1883", "1.2.3.4:", "a b:1", 65536, -1, True, "host:65536", "host:x", "h/x:1", "²")
-    ],
-    *[(rate, bad) for bad in ("100", "0,10s", "10,0s", "a,1s", "1,1s,1", 100, "1KB,1s")],
-    *[(byte_rate, bad) for bad in ("1KB", "1KB,0", "x,1s")],
-    *[(load, bad) for bad in ("16000", "a|1MB", "1,1MB")],
-    *[(flapping, bad) for bad in ("0, 1m, 5m", "30, 1m", "30, 0s, 5m", 30)],
-    *[(tcp_keepalive, bad) for bad in ("240,30", "0,30,5", "240,30,500")],
-    *[(keep_alive, bad) for bad in ("65536s", "1.5s", -1)],
+    *wrong(address, "", ":1883", "1.2.3.4:", "a b:1", 65536, -1, True, "host:65536", "host:x", "h/x:1", "²"),
+    *wrong(rate, "100", "0,10s", "10,0s", "a,1s", "1,1s,1", 100, "1KB,1s"),
+    *wrong(byte_rate, "1KB", "1KB,0", "x,1s"),
+    *wrong(load, "16000", "a|1MB", "1,1MB"),
+    *wrong(flapping, "0, 1m, 5m", "30, 1m", "30, 0s, 5m", 30),
+    *wrong(tcp_keepalive, "240,30", "0,30,5", "240,30,500"),
+    *wrong(keep_alive, "65536s", "1.5s", -1),
     (whole_seconds, "1500ms"),
-    *[(access, bad) for bad in ("allow", "permit all", ["allow 10.0.0.0/99"], 3, {"x": "allow all"}, [3])],
-    *[(priorities, bad) for bad in ("a", "a=256", "=1", "a=-1", {"a": "x"}, {}, 5)],
+    *wrong(access, "allow", "permit all", ["allow 10.0.0.0/99"], 3, {"x": "allow all"}, [3]),
+    *wrong(priorities, "a", "a=256", "=1", "a=-1", {"a": "x"}, {}, 5),
 ]
 
 

@@ -179,7 +179,7 @@ def test_errors_say_where_and_what(tmp_path: Path, text: str, line: int, key: st
 def test_all_errors_come_at_once_one_line_each(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors) as caught:
         load(write(tmp_path, "a = 1\nb = 2\n[mqtt]\nmax_qos_allowed = 9\n[os_mon]\ncpu_low_watermark = 90\n"), {})
-    assert isinstance(caught.value, ConfigError)
+    assert all(isinstance(error, ConfigError) for error in caught.value.errors)
     assert [error.key for error in caught.value.errors] == [
         "a",
         "b",

@@ -210,19 +210,14 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
     ),
-    max_leaves=10,
+    max_leaves=6,
 )
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON, max_size=5))
 def test_every_json_row_survives_encoding(row):
-    try:
-        text = encode_row(row)
-    except RowError as error:
-        assert "nested" in str(error)
-    else:
-        assert decode_row(text) == row
+    assert decode_row(encode_row(row)) == row
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", "[" * 100_000])

@@ -17,7 +17,7 @@ from trioemqx.core.outbox import Outbox
 from trioemqx.errors import ListenerError
 from trioemqx.listeners.build import TransportPlan, plan_transport
 from trioemqx.listeners.connection import Connection
-from trioemqx.listeners.link import Link
+from trioemqx.listeners.link import Link, SocketLike
 from trioemqx.listeners.tls import certificate_field
 from trioemqx.listeners.transport import Peer
 from trioemqx.services.supervise import guarded
@@ -187,18 +187,24 @@ class Listener:
         except OSError:  # reset before we looked at it
             sock.close()
             return
-        connection, link = self.adopt(sock, sock.fileno(), host, address[1], local[0], local[1])
-        connections.start_soon(self._guard, connection, link)
+        self.adopt(sock, sock.fileno(), host, address[1], local[0], local[1], connections)
 
     def adopt(
-        self, sock: object, fd: int, host: str, port: int, sockname: str, sockport: int
-    ) -> tuple[Connection, Link]:
-        """Make link, channel and task object of a socket and start to read it. Also used for sockets in memory."""
+        self,
+        sock: SocketLike,
+        fd: int,
+        host: str,
+        port: int,
+        sockname: str,
+        sockport: int,
+        connections: trio.Nursery,
+    ) -> Link:
+        """Make link, channel and task of a non-blocking socket and start to read it."""
         pump = self._pump
         config = self.config
         peer = Peer(host, port)
         transport = self._plan.transport(peer) if self._plan is not None else None
-        link = Link(sock, fd, transport, config.send_timeout if config.send_timeout_close else 0.0)  # type: ignore[arg-type]
+        link = Link(sock, fd, transport, config.send_timeout if config.send_timeout_close else 0.0)
         info = ClientInfo(
             peerhost=host,
             peerport=port,
@@ -221,7 +227,8 @@ class Listener:
         self.peak = max(self.peak, self.current)
         connection = Connection(link, pump.turn, self._access.resolve, pump.wake)
         pump.turn.add(link)
-        return connection, link
+        connections.start_soon(self._guard, connection, link)
+        return link
 
     def _patience(self) -> float:
         """Seconds from accept to a complete CONNECT, handshakes included; drips do not extend it."""

@@ -50,12 +50,17 @@ class ListenerManager:
     def __init__(
         self, configs: Sequence[ListenerConfig], zones: dict[str, Zone], pump: Pump, access: AccessService, gate: Gate
     ) -> None:
-        self.listeners: dict[str, Listener] = {
-            config.id: Listener(config, zones[config.zone], pump, access, gate) for config in configs
-        }
+        self._zones = zones
         self._pump = pump
+        self._access = access
+        self._gate = gate
+        self.listeners: dict[str, Listener] = {config.id: self.make(config) for config in configs}
         self._scopes: dict[str, trio.CancelScope] = {}
         pump.turn.ended = _tell_listener
+
+    def make(self, config: ListenerConfig) -> Listener:
+        """A listener that is not open yet. KeyError for an unknown zone."""
+        return Listener(config, self._zones[config.zone], self._pump, self._access, self._gate)
 
     def open(self) -> None:
         """Bind every listener. When one fails those already open are closed again and ListenerError is raised."""
@@ -93,6 +98,7 @@ class ListenerManager:
         """Take new settings for connections made from now on; returns a line per listener that would have to be opened,
         closed or bound elsewhere."""
         problems = []
+        self._zones = zones
         wanted = {config.id: config for config in configs}
         for name in wanted.keys() ^ self.listeners.keys():
             problems.append(f"{name}: needs a restart to be {'opened' if name in wanted else 'closed'}")

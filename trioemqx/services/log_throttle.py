@@ -52,7 +52,9 @@ class Throttle:
         lines = self.expire(now)
         source = (record.pathname, record.lineno)
         client = (*source, _client(record))
-        if self._take(client, PER_CLIENT, record, now) and self._take(source, PER_SOURCE, record, now):
+        # A client gets a window of its own only once its source lets it through: ever new names make no new windows.
+        known = client in self._windows
+        if (known or self._take(source, PER_SOURCE, record, now)) and self._take(client, PER_CLIENT, record, now):
             lines.append(record)
         while len(self._windows) > self._max_keys:
             lines += self._close(next(iter(self._windows)))

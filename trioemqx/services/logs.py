@@ -97,8 +97,8 @@ class LogHandle:
         self._writer.stop()
         for sink in self._sinks:
             sink.close()
-        self._logger.level, self._logger.propagate = self._before
-        self._logger.setLevel(self._before[0])
+        level, self._logger.propagate = self._before
+        self._logger.setLevel(level)
 
 
 def setup(

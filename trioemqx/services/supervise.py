@@ -71,17 +71,20 @@ async def supervise(
     Raises GaveUp, after telling `on_give_up`, when the policy's limit is reached. `clock` gives seconds and is only
     read to count crashes.
     """
+
+    def report(crash: BaseException) -> None:
+        metrics.service_crashed += 1
+        log.error("service %s crashed", name, exc_info=crash)
+        on_crash(name, crash)
+
     policy = policy or RestartPolicy()
     recent: deque[float] = deque(maxlen=policy.crashes)
     delay = policy.first
     while True:
         began = clock()
-        crash = await _run_once(name, fn, on_recovered if recent else None, policy.window)
+        crash = await _run_once(name, fn, report, on_recovered if recent else None, policy.window)
         if crash is None:
             return
-        metrics.service_crashed += 1
-        log.error("service %s crashed", name, exc_info=crash)
-        on_crash(name, crash)
         now = clock()
         if now - began >= policy.window:
             recent.clear()
@@ -95,10 +98,14 @@ async def supervise(
 
 
 async def _run_once(
-    name: str, fn: Callable[[], Awaitable[object]], on_recovered: Named | None, window: float
+    name: str,
+    fn: Callable[[], Awaitable[object]],
+    report: Callable[[BaseException], None],
+    on_recovered: Named | None,
+    window: float,
 ) -> BaseException | None:
-    """One life of the service: None when it returned, else what it raised. What else was raised beside an Exception
-    (a cancellation) passes through."""
+    """One life of the service: None when it returned, else what it raised, after reporting it. What was raised beside
+    an Exception (a cancellation) passes through."""
     crash: BaseException | None = None
     try:
         if on_recovered is None:
@@ -110,6 +117,7 @@ async def _run_once(
                 nursery.cancel_scope.cancel()
     except* Exception as group:
         crash = _single(group)
+        report(crash)
     return crash
 
 
