@@ -27,6 +27,7 @@ import trio
 import trioemqx
 from trioemqx.cluster.engine import ClusterEngine
 from trioemqx.cluster.local import LocalEngine
+from trioemqx.cluster.pack import encode_pack
 from trioemqx.config.check import needs_certificates
 from trioemqx.config.listener import ListenerConfig
 from trioemqx.config.load import from_mapping, load
@@ -91,6 +92,7 @@ class Node:
         self.stats_keeper = StatsKeeper(self.broker.gauges)
         self.pump = Pump(self.broker, wall)
         self.cluster: ClusterEngine = LocalEngine(config.node.name)
+        self.broker.forward = lambda name, message: self.cluster.forward(name, encode_pack([message]))
         gate = Gate(self.broker.registry, _max_connections(config), config.limits.max_unauthenticated)
         self.listeners = ListenerManager(
             [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, gate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 import attrs
@@ -35,6 +35,8 @@ class ClusterEngine(Protocol):
     """What a cluster has to do for one node. `LocalEngine` is the cluster of one."""
 
     node: str
+    handle: dict[str, Callable[[bytes], bytes]]
+    """What other nodes' calls of an operation are answered with."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the engine's tasks; returns when the engine is lost for good."""
@@ -45,10 +47,10 @@ class ClusterEngine(Protocol):
     def broadcast(self, kind: str, data: bytes) -> None:
         """Tell every other node (route deltas, bans, configuration); never waits."""
 
-    async def call(self, node: str, op: str, data: bytes, timeout: float) -> bytes:
+    async def call(self, node: str, op: str, data: bytes, seconds: float) -> bytes:
         """Ask one node. Raises NodeGone at once when it is not there."""
 
-    async def call_all(self, op: str, data: bytes, timeout: float) -> dict[str, bytes]:
+    async def call_all(self, op: str, data: bytes, seconds: float) -> dict[str, bytes]:
         """Ask every node, this one included; answers by node name."""
 
     async def claim(self, clientid: str, expected: int | None) -> Claim:
@@ -57,5 +59,5 @@ class ClusterEngine(Protocol):
     async def release(self, clientid: str, revision: int) -> None:
         """Give a client identifier back, unless it has been claimed by somebody else since `revision`."""
 
-    def members(self) -> AsyncIterator[MemberEvent]:
+    def members(self) -> AsyncGenerator[MemberEvent, None]:
         """The nodes that are here, then every change."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import trio
 
@@ -10,7 +10,7 @@ from trioemqx.cluster.engine import Claim, MemberEvent, NodeGone
 
 
 class LocalEngine:
-    """`ClusterEngine` for a node that is alone. `handle` answers calls that other nodes would make, by operation."""
+    """`ClusterEngine` for a node that is alone."""
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -30,16 +30,16 @@ class LocalEngine:
     def broadcast(self, kind: str, data: bytes) -> None:
         """There is nobody else to tell."""
 
-    async def call(self, node: str, op: str, data: bytes, timeout: float) -> bytes:
+    async def call(self, node: str, op: str, data: bytes, seconds: float) -> bytes:
         """Call this node itself; any other is gone. An operation nobody handles raises KeyError."""
         await trio.lowlevel.checkpoint()
         if node != self.node:
             raise NodeGone(node)
         return self.handle[op](data)
 
-    async def call_all(self, op: str, data: bytes, timeout: float) -> dict[str, bytes]:
+    async def call_all(self, op: str, data: bytes, seconds: float) -> dict[str, bytes]:
         """The answer of this node."""
-        return {self.node: await self.call(self.node, op, data, timeout)}
+        return {self.node: await self.call(self.node, op, data, seconds)}
 
     async def claim(self, clientid: str, expected: int | None) -> Claim:
         """Take a client identifier if its revision is still `expected` (None: nobody has it)."""
@@ -59,7 +59,7 @@ class LocalEngine:
         if known is not None and known.revision == revision:
             del self._claims[clientid]
 
-    async def members(self) -> AsyncIterator[MemberEvent]:
+    async def members(self) -> AsyncGenerator[MemberEvent, None]:
         """This node, and then nothing more for ever."""
         yield MemberEvent(self.node, True)
         await trio.sleep_forever()

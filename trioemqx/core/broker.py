@@ -35,6 +35,10 @@ def _nothing() -> None:
     """Default for `wake`: no pump is running (tests of the core)."""
 
 
+def _no_cluster(node: str, message: Message) -> None:
+    """Default for `forward`: a single node has no remote routes, so nobody gets here."""
+
+
 class Broker:
     """One node's facade.
 
@@ -71,6 +75,8 @@ class Broker:
         """Asks the pump to write what outboxes have got."""
         self.tell_time: Callable[[], None] = _nothing
         """Calls `at` with the present time; the facade's methods do it first, since they are called from anywhere."""
+        self.forward: Callable[[str, Message], None] = _no_cluster
+        """Sends a message to another node; routes to other nodes exist only when there is a cluster."""
         self.on_receiver_crash: Callable[[Receiver, Exception], None] | None = None
         self.pending_wills: list[tuple[ClientInfo, Message]] = []
         """Wills whose access rule has to be asked of a backend; a service answers and publishes them."""
@@ -135,9 +141,18 @@ class Broker:
             receivers += len(members)
             if entry.groups is not None:
                 receivers += self._dispatch_groups(message, entry, picks)
+            if entry.remote is not None:
+                receivers += self._forward(message, entry.remote)
         router.walking -= 1
         self.work += receivers
         return receivers
+
+    def _forward(self, message: Message, nodes: list[str]) -> int:
+        """Hand a message to the cluster for every other node that wants it."""
+        self.metrics.messages_forward += len(nodes)
+        for node in nodes:
+            self.forward(node, message)
+        return len(nodes)
 
     def _dispatch_groups(self, message: Message, entry: FilterEntry, picks: dict[object, object]) -> int:
         receivers = 0
@@ -193,7 +208,9 @@ class Broker:
         """A bug in one receiver must cost neither the publisher nor the other receivers anything."""
         self.metrics.connection_crashed += 1
         if self.on_receiver_crash is not None:
-            self.on_receiver_crash(receiver, error)
+            self.forward: Callable[[str, Message], None] = _no_cluster
+        """Sends a message to another node; routes to other nodes exist only when there is a cluster."""
+        self.on_receiver_crash(receiver, error)
 
     # -- wills -------------------------------------------------------------------------------------------------------
 
