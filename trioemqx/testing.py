@@ -12,16 +12,16 @@ time. The fixtures need pytest-trio.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
 import trio.testing
 
 from trioemqx.codec.control import (
-    Auth,
     Connack,
     Connect,
     Disconnect,
@@ -348,6 +348,17 @@ try:
 except ImportError:  # a project that has no pytest-trio gets no fixtures, and its pytest still starts
     pytest_trio = None
 else:
+
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        """Run tests that use `broker` on its clock: pytest-trio itself only looks at a test's own arguments."""
+        for item in items:
+            if isinstance(item, pytest.Function) and {"broker", "autojump_clock"} <= set(item.fixturenames):
+                item.add_marker(pytest.mark.trio(run=partial(_run_on_clock, item)), append=False)
+
+    def _run_on_clock(
+        item: pytest.Function, main: Callable[[], Awaitable[object]], clock: trio.abc.Clock | None, instruments: list[Any]
+    ) -> object:
+        return trio.run(main, clock=clock or item.funcargs["autojump_clock"], instruments=instruments)
 
     @pytest.fixture
     def broker_config() -> dict[str, object]:

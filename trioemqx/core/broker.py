@@ -208,9 +208,7 @@ class Broker:
         """A bug in one receiver must cost neither the publisher nor the other receivers anything."""
         self.metrics.connection_crashed += 1
         if self.on_receiver_crash is not None:
-            self.forward: Callable[[str, Message], None] = _no_cluster
-        """Sends a message to another node; routes to other nodes exist only when there is a cluster."""
-        self.on_receiver_crash(receiver, error)
+            self.on_receiver_crash(receiver, error)
 
     # -- wills -------------------------------------------------------------------------------------------------------
 
