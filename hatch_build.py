@@ -24,8 +24,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NEEDED_TO_COMPILE = ["setuptools>=77", "mypy[mypyc]>=2.0", "attrs>=23.2"]
-"""attrs, because compiled modules name classes of the uncompiled ones and mypy has to understand those."""
+NEEDED_TO_COMPILE = ["setuptools>=77", "mypy[mypyc]>=2.0", "attrs>=23.2", "types-psutil"]
+"""attrs, because compiled modules name classes of the uncompiled ones and mypy has to understand those. mypy reads the
+whole package for that and stops at a library for which it knows that type stubs exist, but has none."""
 
 CARRIED_ALONG = ["plugins", "modules"]
 """Folders beside the package that a wheel holds inside it, once they exist."""

@@ -6,6 +6,7 @@ delays on purpose: no limit of inflight and queued messages, no limit of rates, 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -60,15 +61,27 @@ class Broker:
             )
         deadline = time.monotonic() + 30
         while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
+            if self._listens():
                 time.sleep(0.5)
                 return
+            time.sleep(0.05)
         self.stop()
         raise Unavailable(f"{self.name} does not start:\n{self.log()[-2000:]}")
+
+    def _listens(self) -> bool:
+        """Whether this very process has the port. A connect would not tell: another broker may answer there, and would
+        then be measured under this one's name."""
+        assert self.process is not None
+        try:
+            open_here = psutil.Process(self.process.pid).net_connections(kind="tcp")
+        except psutil.NoSuchProcess:
+            return False
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port for one in open_here)
+
+    def check(self) -> None:
+        """Raise Unavailable when the process has ended, so that nothing more is measured in its name."""
+        if self.process is None or self.process.poll() is not None:
+            raise Unavailable(f"{self.name} is not running:\n{self.log()[-2000:]}")
 
     def stop(self) -> None:
         """Ask it to end, insist after ten seconds."""
@@ -90,6 +103,13 @@ class Broker:
     def log(self) -> str:
         """Everything it printed since it was started."""
         return (self.home / "log.txt").read_text(errors="replace")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def raise_file_limit() -> None:
@@ -114,15 +134,26 @@ to = "console"
 level = "warning"
 
 [zone.external]
+allow_anonymous = true
 max_inflight = 0
 max_mqueue_len = 0
 max_awaiting_rel = 0
 
 [listener.tcp.external]
 bind = "127.0.0.1:{port}"
-max_conn_rate = 0
+zone = "external"
+max_conn_rate = 1000000
 send_timeout = "10m"
 """
+
+
+def sources(package: Path) -> str:
+    """A fingerprint of a package's Python files, which a wheel holds beside what was compiled from them. Compiled and
+    interpreted can only be compared when it is the same."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def ours(name: str, python: Path, port: int, native: bool) -> Broker:
@@ -130,16 +161,19 @@ def ours(name: str, python: Path, port: int, native: bool) -> Broker:
     environment = {"PYTHONSAFEPATH": "1"} if native else {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(CHECKOUT)}
     script = (
         "import platform, trioemqx, trioemqx.core.session as m;"
-        "print(trioemqx.__version__, platform.python_version(), 'py' if m.__file__.endswith('.py') else 'so')"
+        "kind = 'py' if m.__file__.endswith('.py') else 'so';"
+        "print(trioemqx.__version__, platform.python_version(), kind, trioemqx.__file__)"
     )
     asked = subprocess.run(
         [str(python), "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, cwd="/"
     )
     if asked.returncode:
         raise Unavailable(f"{name}: {asked.stderr.strip().splitlines()[-1]}")
-    version, runtime, kind = asked.stdout.split()
+    version, runtime, kind, package = asked.stdout.split(maxsplit=3)
     if native != (kind == "so"):
         raise Unavailable(f"{name}: {python} runs {'compiled' if kind == 'so' else 'interpreted'} modules")
+    if sources(Path(package.strip()).parent) != sources(CHECKOUT / "trioemqx"):
+        raise Unavailable(f"{name}: {python} has trioemqx from other sources than this checkout: install it again")
     command = [str(python), "-m", "trioemqx", "start", "--config", "emqx.toml"]
     broker = Broker(name, f"trioemqx {version}, Python {runtime}", port, command, environment)
     return _with_config(broker, "emqx.toml", OURS.format(port=port))

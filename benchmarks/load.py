@@ -26,6 +26,7 @@ class Load:
 
     delivered_per_s: float = 0.0
     lost: int = 0
+    bad: int = 0
     disconnected: int = 0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
@@ -62,13 +63,17 @@ def run(port: int, options: str, seconds: int, when_ready: Callable[[], None] | 
     killer = threading.Timer(seconds + 150, process.kill)
     killer.start()
     assert process.stderr is not None
-    said = process.stderr.readline()
-    if "clients ready" in said and when_ready is not None:
+    said = ""
+    for line in process.stderr:
+        said = line
+        if "clients ready" in line:
+            break
+    if "(0 refused)" in said and when_ready is not None:
         when_ready()
     output, errors = process.communicate()
     killer.cancel()
     lines = output.strip().splitlines()
-    if not lines:
+    if not lines or "nan" in lines[-1]:
         raise LoadFailed((said + errors).strip() or f"mqttload ended with {process.returncode}")
     measured = json.loads(lines[-1])
     return Load(**{name: measured[name] for name in Load.__dataclass_fields__ if name in measured})

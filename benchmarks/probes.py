@@ -28,6 +28,7 @@ def running(broker: Broker, prompt: bool = False, environment: dict[str, str] | 
     broker.start(prompt, environment)
     try:
         yield broker
+        broker.check()
     finally:
         broker.stop()
 

@@ -75,6 +75,7 @@ def throughput(table: Table, brokers: Sequence[Broker]) -> str:
     for title, cells in table.items():
         base = cells[REFERENCE].rate if REFERENCE in cells else 0.0
         lost = [f"{name} {cell.lost}" for name, cell in cells.items() if cell.lost]
+        lost += [f"{name} {cell.bad} malformed" for name, cell in cells.items() if cell.bad]
         rows.append([title, *(_cell(cells[broker.name], broker, base) for broker in brokers), ", ".join(lost) or "0"])
     head = ["delivered/s (× mosquitto)", *(broker.name for broker in brokers), "lost"]
     return f"## Throughput\n\n{markdown(head, rows)}\n"

@@ -53,19 +53,22 @@ def arguments() -> argparse.Namespace:
 
 def find_brokers(options: argparse.Namespace) -> list[Broker]:
     """Every broker that was asked for and that this machine has; what is missing is said."""
-    makers: dict[str, Callable[[], Broker]] = {
-        "mosquitto": lambda: brokers.mosquitto(18831),
-        "compiled": lambda: brokers.ours("compiled", options.compiled_python, 18832, native=True),
-        "interpreted": lambda: brokers.ours("interpreted", options.interpreted_python, 18833, native=False),
-        "aedes": lambda: brokers.aedes(18834),
-        "amqtt": lambda: brokers.amqtt(18835),
+    makers: dict[str, Callable[[int], Broker]] = {
+        "mosquitto": brokers.mosquitto,
+        "compiled": lambda port: brokers.ours("compiled", options.compiled_python, port, native=True),
+        "interpreted": lambda port: brokers.ours("interpreted", options.interpreted_python, port, native=False),
+        "aedes": brokers.aedes,
+        "amqtt": brokers.amqtt,
     }
     wanted = options.brokers.split(",") if options.brokers else ["mosquitto", *OURS]
     wanted += [name for name in ("aedes", "amqtt") if getattr(options, name) and name not in wanted]
     found = []
     for name in wanted:
         try:
-            found.append(makers[name]())
+            broker = makers[name](brokers.free_port())
+            broker.start()
+            broker.stop()
+            found.append(broker)
         except Unavailable as error:
             print(f"not measured: {error}", file=sys.stderr)
     return found

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 
 import load
-from brokers import Broker
+from brokers import Broker, Unavailable
 from load import LoadFailed
 
 
@@ -35,6 +35,7 @@ class Cell:
 
     rates: list[float] = field(default_factory=list)
     lost: int = 0
+    bad: int = 0
     disconnected: int = 0
     failure: str = ""
 
@@ -69,10 +70,13 @@ def measure(brokers: list[Broker], rounds: int, seconds: int) -> Table:
 
 def _once(broker: Broker, work: Workload, seconds: int, cell: Cell) -> None:
     try:
+        broker.check()
         result = load.run(broker.port, work.options, seconds)
-    except LoadFailed as error:
+        broker.check()
+    except (LoadFailed, Unavailable) as error:
         cell.failure = str(error)
         return
     cell.rates.append(result.delivered_per_s)
     cell.lost += result.lost
+    cell.bad += result.bad
     cell.disconnected += result.disconnected

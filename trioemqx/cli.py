@@ -21,12 +21,14 @@ from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.load import load
 from trioemqx.config.model import Config
 from trioemqx.config.show import show
-from trioemqx.services.logs import LogSettings, setup
+from trioemqx.errors import ConfigError, ListenerError
+from trioemqx.services.logs import LogHandle, LogSettings, setup
 
 DEFAULT_FILE: Final = Path("etc/emqx.toml")
 PID_FILE: Final = "trioemqx.pid"
 BAD_CONFIG: Final = 78
 NOT_RUNNING: Final = 1
+ALREADY_RUNNING: Final = 1
 STOP_SECONDS: Final = 120
 
 _config_option = click.option(
@@ -53,14 +55,19 @@ def start(path: Path | None) -> None:
     configuration.
     """
     from trioemqx.node import with_certificates
-    from trioemqx.supervisor import serve
+    from trioemqx.supervisor import CANNOT_LISTEN, serve
 
     config = _load(path)
     with _only_one(Path(config.node.data_dir)):
-        handle = setup(_log_settings(config))
         try:
-            prepared = with_certificates(config)
-            code = serve(prepared, lambda: with_certificates(_read(path)))
+            handle = setup(_log_settings(config))
+        except ConfigError as error:
+            _fail([str(error)])
+        try:
+            code = serve(with_certificates(config), lambda: with_certificates(_read_again(path, handle)))
+        except ListenerError as error:
+            click.echo(f"trioemqx: {error}", err=True)
+            code = CANNOT_LISTEN
         finally:
             handle.close()
     sys.exit(code)
@@ -75,7 +82,11 @@ def stop(path: Path | None) -> None:
     if pid is None:
         click.echo("trioemqx: not running", err=True)
         sys.exit(NOT_RUNNING)
-    os.kill(pid, signal.SIGTERM)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except OSError as error:
+        click.echo(f"trioemqx: process {pid} cannot be told to stop: {error.strerror}", err=True)
+        sys.exit(NOT_RUNNING)
     deadline = time.monotonic() + STOP_SECONDS
     while _running(pid_file) == pid:
         if time.monotonic() > deadline:
@@ -155,6 +166,13 @@ def _read(path: Path | None) -> Config:
     return load(_file(path), os.environ)
 
 
+def _read_again(path: Path | None, handle: LogHandle) -> Config:
+    """The configuration for SIGHUP; the log's level is the process's, so it is set here."""
+    config = _read(path)
+    handle.set_level(config.log.effective_level)
+    return config
+
+
 def _load(path: Path | None) -> Config:
     """The configuration, or its errors one per line and exit code 78."""
     try:
@@ -179,8 +197,9 @@ def _only_one(data_dir: Path) -> Iterator[None]:
         _fail([f"node.data_dir: {data_dir} cannot be written: {error.strerror}"])
     with file:
         if not _lock(file):
-            click.echo(f"trioemqx: Node is already running with {data_dir}!", err=True)
-            sys.exit(1)
+            file.seek(0)
+            click.echo(f"trioemqx: Node is already running with {data_dir} (process {file.read().strip()})!", err=True)
+            sys.exit(ALREADY_RUNNING)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -79,7 +79,7 @@ class Hooks:
         """Fold a message over `message.publish`. Raises Drop when an implementation stops it."""
         for plugin, call in self.message_publish:
             try:
-                message = call(message) or message
+                message = _message(call(message), message)
             except Drop:
                 raise
             except Exception as error:
@@ -90,7 +90,7 @@ class Hooks:
         """Fold an outgoing message over `message.delivered`."""
         for plugin, call in self.message_delivered:
             try:
-                message = call(client, message) or message
+                message = _message(call(client, message), message)
             except Exception as error:
                 self.crashed(plugin, "message_delivered", error)
         return message
@@ -100,7 +100,7 @@ class Hooks:
         point can be used to keep clients out."""
         for plugin, call in self.client_connect:
             try:
-                properties = call(client, properties) or properties
+                properties = _properties(call(client, properties), properties)
             except Refuse:
                 raise
             except Exception as error:
@@ -112,7 +112,7 @@ class Hooks:
         """Fold the CONNACK's properties over `client.connack`; also run for refusals."""
         for plugin, call in self.client_connack:
             try:
-                properties = call(client, reason, properties) or properties
+                properties = _properties(call(client, reason, properties), properties) or properties
             except Exception as error:
                 self.crashed(plugin, "client_connack", error)
         return properties
@@ -129,7 +129,30 @@ class Hooks:
                     continue
                 if len(result) != len(filters):
                     raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
-                filters = list(result)
+                filters = [_filter(name, opts) for name, opts in result]
             except Exception as error:
                 self.crashed(plugin, point, error)
         return filters
+
+
+def _message(result: object, before: Message) -> Message:
+    """What a transforming hook gave back. TypeError, which counts as a crash, for anything but a message or None."""
+    if result is None:
+        return before
+    if not isinstance(result, Message):
+        raise TypeError(f"not a Message: {result!r:.100}")
+    return result
+
+
+def _properties(result: object, before: Properties | None) -> Properties | None:
+    if result is None:
+        return before
+    if not isinstance(result, Properties):
+        raise TypeError(f"not Properties: {result!r:.100}")
+    return result
+
+
+def _filter(name: object, opts: object) -> tuple[str, SubOpts]:
+    if not isinstance(name, str) or not isinstance(opts, SubOpts):
+        raise TypeError(f"not a filter and its options: {name!r:.100}, {opts!r:.100}")
+    return name, opts

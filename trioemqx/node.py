@@ -39,6 +39,7 @@ from trioemqx.core.retained import Retained
 from trioemqx.core.session import Session
 from trioemqx.core.subscription import Receiver
 from trioemqx.core.zone import Zone
+from trioemqx.errors import ListenerError, PacketError
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.manager import Gate, ListenerManager
@@ -55,7 +56,7 @@ from trioemqx.services.stats import StatsKeeper
 from trioemqx.services.store.memory import MemoryStore
 from trioemqx.services.supervise import supervise
 from trioemqx.services.zones import build_zone
-from trioemqx.types import Message, SubOpts
+from trioemqx.types import ClientInfo, Message, SubOpts
 
 log = logging.getLogger("trioemqx.node")
 
@@ -101,6 +102,8 @@ class Node:
         self._inside: dict[str, Listener] = {}
         self.pump.turn.crashed = _log_crash
         self.broker.on_receiver_crash = _log_receiver_crash
+        self.broker.on_refused = _log_refused
+        self.broker.registry.on_session_end = self._count_session_end
         self.pump.tell_time()
 
     # -- what everybody may ask --------------------------------------------------------------------------------------
@@ -180,11 +183,10 @@ class Node:
 
         Returns a line for everything that could not be applied.
         """
-        problems = self.listeners.reload_certificates()
         if config is None:
-            return problems
+            return self.listeners.reload_certificates()
         changes = diff(self.config, config)
-        problems += [f"{change.key}: needs a restart" for change in changes if not change.live]
+        problems = [f"{change.key}: needs a restart" for change in changes if not change.live]
         policy = config.flapping_detect_policy
         self.flapping.policy = FlappingPolicy(policy.count, policy.window, policy.ban)
         self.broker.zones = _zones(config)
@@ -253,6 +255,12 @@ class Node:
         if self.alarms.is_active(f"{name}_crashed"):
             self.alarms.deactivate(f"{name}_crashed")
 
+    def _count_session_end(self, client: ClientInfo, reason: str) -> None:
+        """The `shutdown_count` of a session that had outlived its connection."""
+        listener = self.listeners.listeners.get(client.listener) or self._inside.get(client.zone)
+        if listener is not None:
+            listener.count_end(reason)
+
     def _check_link(self, channel: Channel) -> None:
         link = channel.owner
         if isinstance(link, Link):
@@ -266,6 +274,7 @@ class Node:
         self.listeners.close()
         self.pump.tell_time()
         registry = self.broker.registry
+        self.pump.turn.close_deadline = DRAIN
         for channel in list(registry.channels):
             channel.close(SHUTTING_DOWN, "shutdown")
         self.broker.wake()
@@ -344,12 +353,16 @@ def prepare(config: Config | Mapping[str, object] | Path | None) -> Config:
 
 
 def with_certificates(config: Config) -> Config:
-    """Give TLS listeners without certificate files a self-signed pair under `node.data_dir`."""
+    """Give TLS listeners without certificate files a self-signed pair under `node.data_dir`. Raises ListenerError."""
     if not any(needs_certificates(listener) for listener in config.listeners):
         return config
     host = config.node.name.partition("@")[2] or "localhost"
     names = list(dict.fromkeys([host, "localhost", "127.0.0.1"]))
-    key, cert, authority = ensure_self_signed(Path(config.node.data_dir) / "certs", names)
+    folder = Path(config.node.data_dir) / "certs"
+    try:
+        key, cert, authority = ensure_self_signed(folder, names)
+    except OSError as error:
+        raise ListenerError(f"node.data_dir: no certificate can be written to {folder}: {error.strerror}") from None
     log.warning("TLS listeners use a self-signed certificate, %s; give them certfile and keyfile", cert)
     listeners = [
         attrs.evolve(listener, keyfile=str(key), certfile=str(cert), cacertfile=str(authority))
@@ -379,6 +392,7 @@ def _make_broker(config: Config, access: AccessService) -> Broker:
         dispatch_ack=settings.shared_dispatch_ack_enabled,
         retained=Retained(retainer.max_retained_messages, retainer.max_payload_size, retainer.expiry_interval),
     )
+    broker.stop_publish_clear_msg = retainer.stop_publish_clear_msg
     broker.registry.client_disconnect_discarded = settings.client_disconnect_discarded
     broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
     broker.zones = _zones(config)
@@ -421,6 +435,11 @@ def _log_crash(link: Link, error: Exception) -> None:
     channel = link.channel
     extra = {} if channel is None else {"clientid": channel.info.clientid, "peername": channel.info.peername}
     log.error("connection crashed", exc_info=error, extra=extra)
+
+
+def _log_refused(client: ClientInfo, error: PacketError) -> None:
+    extra = {"clientid": client.clientid, "peername": client.peername}
+    log.debug("refused with 0x%02x: %s", error.code, error.text, extra=extra)
 
 
 def _log_receiver_crash(receiver: Receiver, error: Exception) -> None:

@@ -97,6 +97,8 @@ def reload_node(node: Node, reload: Reload) -> None:
         problems = node.reload(reload())
     except ConfigErrors as errors:
         problems = [*node.reload(), *map(str, errors.errors)]
+    except ListenerError as error:
+        problems = [*node.reload(), str(error)]
     for line in problems:
         log.warning("reload: %s", line)
     log.warning("reloaded with %d problems", len(problems))
@@ -110,7 +112,8 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def welcome(node: Node) -> list[str]:
-    """What the first start prints: version, where data lie, which listeners are open, who may connect."""
+    """What a start prints: version, where data lie, which listeners are open, who may connect; the last line is EMQX's,
+    for scripts that wait for it."""
     config = node.config
     compiled = not session.__file__.endswith(".py")
     lines = [
@@ -122,13 +125,14 @@ def welcome(node: Node) -> list[str]:
     for listener in node.listeners.listeners.values():
         zone = listener.zone
         who = "anybody" if zone.allow_anonymous == "true" else "only clients that a backend admits"
-        lines.append(f"  listening      {listener.config.kind:<3} {listener.address:<21} zone {zone.name}: {who}")
+        lines.append(f"  listening      {listener.id:<18} {listener.address:<21} zone {zone.name}: {who}")
         if zone.allow_anonymous == "true" and not _local(listener.config.host):
             lines.append(
                 f"  warning        {listener.id} is reachable from outside and lets anybody in; "
                 f"set allow_anonymous = false or bind it to 127.0.0.1"
             )
     lines += [f"  warning        {warning}" for warning in config.warnings]
+    lines.append(f"trioemqx {trioemqx.__version__} is started successfully!")
     return lines
 
 

@@ -355,10 +355,9 @@ else:
             if isinstance(item, pytest.Function) and {"broker", "autojump_clock"} <= set(item.fixturenames):
                 item.add_marker(pytest.mark.trio(run=partial(_run_on_clock, item)), append=False)
 
-    def _run_on_clock(
-        item: pytest.Function, main: Callable[[], Awaitable[object]], clock: trio.abc.Clock | None, instruments: list[Any]
-    ) -> object:
-        return trio.run(main, clock=clock or item.funcargs["autojump_clock"], instruments=instruments)
+    def _run_on_clock(item: pytest.Function, main: Callable[[], Awaitable[object]], **settings: Any) -> object:
+        settings["clock"] = item.funcargs["autojump_clock"]
+        return trio.run(main, **settings)
 
     @pytest.fixture
     def broker_config() -> dict[str, object]:

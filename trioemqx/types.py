@@ -114,9 +114,10 @@ class Properties:
 
 class SubOpts:
     """How one subscription wants its messages [MQTT5 3.8.3.1]: qos 0-2, nl (No Local), rap (Retain As Published), rh
-    (Retain Handling 0-2), and the Subscription Identifier (0 = none)."""
+    (Retain Handling 0-2), and the Subscription Identifier (0 = none). A `client.subscribe` hook sets `deny` to have the
+    filter refused with 0x80."""
 
-    __slots__ = ("identifier", "nl", "qos", "rap", "rh")
+    __slots__ = ("deny", "identifier", "nl", "qos", "rap", "rh")
 
     def __init__(self, qos: int = 0, nl: bool = False, rap: bool = False, rh: int = 0, identifier: int = 0) -> None:
         self.qos = qos
@@ -124,6 +125,7 @@ class SubOpts:
         self.rap = rap
         self.rh = rh
         self.identifier = identifier
+        self.deny = False
 
     def __eq__(self, other: object) -> bool:
         return (

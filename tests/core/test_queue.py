@@ -198,17 +198,28 @@ def test_expired_messages_are_skipped_and_handed_over() -> None:
 
 def test_with_a_full_window_only_qos0_comes_out() -> None:
     queue = MQueue(0, 0)
-    items = [delivery(qos=0), delivery(qos=0, interval=5), delivery(qos=1)]
+    items = [delivery(qos=0), delivery(qos=0, interval=5), delivery(qos=1), delivery(qos=0), delivery(qos=2)]
     for item in items:
         put(queue, item)
-    assert queue.next_is_qos0()
+    assert queue.holds_qos0()
     assert queue.get(10.0, only_qos0=True) is items[0]
-    # The expired QoS 0 message must not open the way for the QoS 1 one behind it.
-    assert queue.get(10.0, only_qos0=True) is None
+    # It waits for no window, so it passes the QoS 1 message in front of it [MQTT-3.3.4-10].
+    assert queue.get(10.0, only_qos0=True) is items[3]
     assert queue.drain_expired() == [items[1]]
-    assert not queue.next_is_qos0()
-    assert queue.get(10.0) is items[2]
-    assert not queue.next_is_qos0()
+    assert not queue.holds_qos0()
+    assert queue.get(10.0, only_qos0=True) is None
+    assert len(queue) == 2
+    assert drain(queue, 10.0) == [items[2], items[4]]
+    assert (len(queue), queue.bytes) == (0, 0)
+
+
+def test_with_a_full_window_the_highest_priority_gives_its_qos0_first() -> None:
+    queue = MQueue(0, 0, {"high": 9, "low": 1})
+    items = [delivery("low", 0), delivery("high", 1), delivery("high", 0), delivery("other", 0)]
+    for item in items:
+        put(queue, item)
+    assert [queue.get(0.0, only_qos0=True) for _ in range(4)] == [items[2], items[0], items[3], None]
+    assert queue.get(0.0) is items[1]
 
 
 def test_many_dropped_qos0_leave_no_heap_behind() -> None:

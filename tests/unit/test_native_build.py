@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -62,6 +63,16 @@ def test_compiled_modules_import_neither_trio_nor_attrs(hook: ModuleType) -> Non
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert {name.partition(".")[0] for name in names} <= allowed, f"{path}: {names}"
+
+
+def test_the_build_has_the_type_stubs_that_mypy_asks_for(hook: ModuleType) -> None:
+    """mypyc follows imports into the whole package, and missing stubs would leave the core interpreted."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
+    sources = [path.read_text() for path in (ROOT / "trioemqx").rglob("*.py")]
+    stubs = [name for name in extras if name.startswith("types-")]
+    used = {name for name in stubs if any(f"import {name.removeprefix('types-')}\n" in source for source in sources)}
+    assert "types-psutil" in used
+    assert used <= set(hook.NEEDED_TO_COMPILE)
 
 
 def test_a_listed_module_that_does_not_exist_stops_the_build(hook: ModuleType, tmp_path: Path) -> None:

@@ -17,18 +17,21 @@ FIELD_MAX: Final = 65_535
 
 
 def read_byte(data: bytes, at: int, end: int) -> int:
+    """One byte [MQTT5 1.5.1]."""
     if at >= end:
         raise MalformedPacket("packet ends inside a field")
     return data[at]
 
 
 def read_u16(data: bytes, at: int, end: int) -> int:
+    """A two-byte integer, high byte first [MQTT5 1.5.2]."""
     if at + 2 > end:
         raise MalformedPacket("packet ends inside a field")
     return data[at] << 8 | data[at + 1]
 
 
 def read_u32(data: bytes, at: int, end: int) -> int:
+    """A four-byte integer, high byte first [MQTT5 1.5.3]."""
     if at + 4 > end:
         raise MalformedPacket("packet ends inside a field")
     return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
@@ -116,10 +119,12 @@ def body_start(frame: bytes, version: int) -> int:
 
 
 def write_u16(value: int) -> bytes:
+    """Two bytes, high byte first; OverflowError outside 0..65535."""
     return value.to_bytes(2, "big")
 
 
 def write_u32(value: int) -> bytes:
+    """Four bytes, high byte first; OverflowError when it does not fit."""
     return value.to_bytes(4, "big")
 
 
@@ -136,6 +141,7 @@ def write_varint(value: int) -> bytes:
 
 
 def write_binary(data: bytes) -> bytes:
+    """Binary data behind its two-byte length; ValueError for more than FIELD_MAX bytes."""
     if len(data) > FIELD_MAX:
         raise ValueError(f"field of {len(data)} bytes, at most {FIELD_MAX}")
     return len(data).to_bytes(2, "big") + data

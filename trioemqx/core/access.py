@@ -31,6 +31,10 @@ class Access(Protocol):
         """Whether `action` (publish or subscribe) on `topic` is allowed, or None if a backend has to be asked."""
         ...
 
+    def source_banned(self, clientid: str) -> bool:
+        """True while retained messages of this publisher must not be delivered."""
+        ...
+
     async def check_acl(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool:
         """The answer of the backends; not called from the core."""
         ...
@@ -102,14 +106,18 @@ class AclCache:
             return None
         return grant
 
-    def put(self, action: str, topic: str, allowed: bool, now: float) -> None:
-        """Remember a decision."""
+    def put(self, action: str, topic: str, allowed: bool, now: float) -> str:
+        """Remember a decision; returns the key that had to go for it, "" for none."""
+        key = action[0] + topic
         if self.size <= 0:
-            return
+            return key
         grants = self.grants
-        if len(grants) >= self.size:
-            del grants[next(iter(grants))]
-        grants[action[0] + topic] = Grant(allowed, now + self.ttl)
+        gone = ""
+        if len(grants) >= self.size and key not in grants:
+            gone = next(iter(grants))
+            del grants[gone]
+        grants[key] = Grant(allowed, now + self.ttl)
+        return gone
 
     def clear(self) -> None:
         """Forget everything (ACL reload, API)."""

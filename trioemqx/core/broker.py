@@ -22,6 +22,7 @@ from trioemqx.core.shared import Exclusive, Group
 from trioemqx.core.subscription import Receiver, Subscription
 from trioemqx.core.topics import parse_filter, validate_filter, validate_topic
 from trioemqx.core.zone import Zone
+from trioemqx.errors import PacketError, ProtocolError
 from trioemqx.hooks import Drop, Hooks
 from trioemqx.metrics import Metrics
 from trioemqx.types import ClientInfo, Message, SubOpts
@@ -78,12 +79,16 @@ class Broker:
         self.forward: Callable[[str, Message], None] = _no_cluster
         """Sends a message to another node; routes to other nodes exist only when there is a cluster."""
         self.on_receiver_crash: Callable[[Receiver, Exception], None] | None = None
+        self.on_refused: Callable[[ClientInfo, PacketError], None] | None = None
+        """Told what a client did wrong before its connection is closed, for logs."""
         self.pending_wills: list[tuple[ClientInfo, Message]] = []
         """Wills whose access rule has to be asked of a backend; a service answers and publishes them."""
         self.zones: dict[str, Zone] = {}
         self.picks: dict[object, object] = {}
         """Share-group positions for messages that no connection published."""
         self.buckets: dict[str, TokenBucket] = {}
+        self.stop_publish_clear_msg = False
+        """Whether the empty message that clears a retained topic is kept from subscribers."""
 
     def at(self, now: float, now_ms: int) -> None:
         """Tell the time: monotonic seconds and wall milliseconds."""
@@ -98,6 +103,8 @@ class Broker:
         Raises ProtocolError (0x90) for an invalid topic. No ACL, quota or mountpoint applies.
         """
         validate_topic(message.topic)
+        if message.topic.startswith("$SYS/"):
+            message.sys = True
         self.tell_time()
         if message.received == 0.0:
             message.received = self.now
@@ -117,14 +124,25 @@ class Broker:
             except Drop:
                 return 0
             if changed is not message:
-                message = changed
+                message = self._replaced(message, changed)
                 route = self.router.route(message.topic)
         if message.retain:
             self._retain(message)
+            if self.stop_publish_clear_msg and not message.payload:
+                return 0
         receivers = self.dispatch(message, route, picks)
         if receivers == 0 and not message.sys:
             self._nobody(message)
         return receivers
+
+    def _replaced(self, message: Message, changed: Message) -> Message:
+        """What a hook made of a message, unless its topic cannot be published to: then the message as it was."""
+        try:
+            validate_topic(changed.topic)
+        except ProtocolError as error:
+            self.hooks.crashed("", "message_publish", error)
+            return message
+        return changed
 
     def dispatch(self, message: Message, route: Route, picks: dict[object, object]) -> int:
         """Hand a message to every subscription of a route: one delivery per matching filter, one per share group."""

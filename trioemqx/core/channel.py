@@ -69,6 +69,7 @@ class Channel:
         "grants",
         "info",
         "keepalive",
+        "kept",
         "last_packet",
         "messages_bucket",
         "more",
@@ -118,6 +119,8 @@ class Channel:
         self.auth_method = ""
         self.auth_cache: object = None
         self.closing = ""
+        self.kept = False
+        """The connection has ended and its session goes on; the end that counts is the session's."""
         self.more = False
         self.connect_deadline = connect_deadline
         self.last_packet = broker.now
@@ -166,7 +169,7 @@ class Channel:
         try:
             while self.question is None and not self.closing:
                 if broker.work >= broker.work_limit:
-                    self.more = framer.pending() > 0
+                    self.more = self.more or framer.pending() > 0
                     break
                 if self.pause_until > broker.now:
                     break
@@ -181,6 +184,13 @@ class Channel:
                 retained.walk(self)
         except PacketError as error:
             refuse.refuse(self, error)
+
+    def go_on(self) -> None:
+        """Another turn for what the last one left: packets, and messages that had no room in the outbox."""
+        self.run()
+        session = self.session
+        if session is not None:
+            session.pull()
 
     def handle(self, frame: bytes) -> None:
         """One frame. Raises PacketError when the client broke a rule."""
@@ -251,9 +261,12 @@ class Channel:
         """End the connection: DISCONNECT with `code` for a connected MQTT 5 client, then close. `reason` is EMQX's."""
         if self.closing:
             return
-        if self.state == CONNECTED and self.version == 5 and code:
+        if self.state == CONNECTED and self.version == 5 and code and self.connect is None:  # CONNACK comes first
             self.out.put(bytes((0xE0, 0x01, code)))
             self.broker.metrics.packets_disconnect_sent += 1
+        session = self.session
+        if session is not None:
+            session.out = None  # what comes now is queued: nothing may follow the DISCONNECT [MQTT-3.14.4-1]
         self.closing = reason
         self.out.touch()
 
@@ -274,6 +287,13 @@ class Channel:
             self.quota_bucket = TokenBucket(quota[0], quota[1])
         self.zone_bucket = self.broker.zone_bucket(zone)
 
+    def remember_decision(self, action: str, topic: str, allowed: bool) -> None:
+        """Put an access decision into the cache. What that pushes out of it must not live on as a grant."""
+        if self.acl is not None:
+            gone = self.acl.put(action, topic, allowed, self.broker.now)
+            if gone and gone[0] == "p":
+                self.grants.pop(gone[1:], None)
+
     def forget_grants(self) -> None:
         """Drop every cached access decision (ACL reload, ban, API)."""
         self.grants.clear()
@@ -284,3 +304,4 @@ class Channel:
         """A rate limit is exceeded: nothing is dropped, reading stops until the bucket has refilled."""
         if wait > 0.0:
             self.pause_until = max(self.pause_until, self.broker.now + wait)
+            self.last_packet = self.pause_until  # it is us who do not listen: keep-alive goes on from there

@@ -188,24 +188,48 @@ class MQueue:
 
     def get(self, now: float, only_qos0: bool = False) -> Delivery | None:
         """Take out the next delivery, or None when the queue is empty. Messages that have expired meanwhile are put
-        aside for `drain_expired`. `only_qos0` gives None also when the next one would need a place in the window."""
+        aside for `drain_expired`. `only_qos0` takes the next QoS 0 one past those that need a place in the window."""
+        if only_qos0:
+            return self._get_low(now)
         while self._count:
             priority = self._choose()
             lane = self._lanes[priority]
-            delivery = lane.head()
-            stale = expired(delivery.message, now)
-            if only_qos0 and delivery.qos > 0 and not stale:
-                return None
-            lane.pop()
+            delivery = lane.pop()
             self._left(delivery, priority, lane)
-            if not stale:
+            if not expired(delivery.message, now):
                 if self._rotation is not None:
                     self._rotation.spend(priority)
                 return delivery
-            if self._expired is None:
-                self._expired = []
-            self._expired.append(delivery)
+            self._put_aside(delivery)
         return None
+
+    def _get_low(self, now: float) -> Delivery | None:
+        """The oldest QoS 0 delivery of the highest priority that has one: a full window must not hold it up
+        [MQTT-3.3.4-10]."""
+        while True:
+            best = -1
+            for priority, lane in self._lanes.items():
+                if lane.low and priority > best:
+                    best = priority
+            if best < 0:
+                return None
+            lane = self._lanes[best]
+            delivery = lane.drop_low()
+            if delivery is None:
+                return None
+            self._left(delivery, best, lane)
+            if not expired(delivery.message, now):
+                return delivery
+            self._put_aside(delivery)
+
+    def _put_aside(self, stale: Delivery) -> None:
+        if self._expired is None:
+            self._expired = []
+        self._expired.append(stale)
+
+    def holds_qos0(self) -> bool:
+        """True while a QoS 0 delivery waits: later ones must not overtake it."""
+        return any(lane.low for lane in self._lanes.values())
 
     def drain_expired(self) -> list[Delivery]:
         """What `get` skipped since the last call."""
@@ -214,11 +238,6 @@ class MQueue:
             return []
         self._expired = None
         return stale
-
-    def next_is_qos0(self) -> bool:
-        """True when the oldest waiting delivery is QoS 0. It may have expired: `get(now, True)` is the safe question
-        while the window is full."""
-        return self._count > 0 and self._lanes[self._choose()].head().qos == 0
 
     def items(self) -> list[Delivery]:
         """All waiting deliveries, highest priority first, without taking them out."""

@@ -7,6 +7,7 @@ session is no longer its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from trioemqx.core.deadlines import Deadlines
@@ -39,6 +40,7 @@ class Registry:
         "client_disconnect_discarded",
         "client_disconnect_takeovered",
         "connected",
+        "on_session_end",
         "sessions",
         "timers",
     )
@@ -52,6 +54,8 @@ class Registry:
         self.connected = 0
         self.client_disconnect_discarded = False
         self.client_disconnect_takeovered = False
+        self.on_session_end: Callable[[ClientInfo, str], None] | None = None
+        """Told how a session ended that had outlived its connection; the end of a connection is seen by its listener."""
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
@@ -81,6 +85,7 @@ class Registry:
         hooks = self.broker.hooks
         metrics = self.broker.metrics
         self._stop_timers(session)
+        self._tell_end(session, "takeovered")
         session.will = None
         metrics.session_resumed += 1
         if hooks.session_resumed:
@@ -91,7 +96,7 @@ class Registry:
             if hooks.session_takeovered:
                 hooks.notify(hooks.session_takeovered, "session_takeovered", old.info, session)
             self._part(old, TAKEN_OVER, "takeovered", self.client_disconnect_takeovered)
-            self._will_of_old(old)
+            self._will_of_old(old, session.expiry_interval == 0)
         self._remount(session, info)
         session.attach(channel, info)
 
@@ -110,21 +115,21 @@ class Registry:
             hooks.notify(hooks.session_discarded, "session_discarded", session.info, session)
         if old is not None:
             self._part(old, TAKEN_OVER, "discarded", self.client_disconnect_discarded)
-            self._will_of_old(old)
+            self._will_of_old(old, True)
         elif session.will is not None:  # the session ends before the delay has passed [MQTT-3.1.2-8]
             self.broker.fire_will(session.info, session.will)
-        self._forget(session)
+        self._tell_end(session, "discarded")
+        self._bury(session)
 
-    def _will_of_old(self, old: Channel) -> None:
-        """The connection that lost its session was closed by us, so its will is due, unless it has a delay."""
+    def _will_of_old(self, old: Channel, ends: bool) -> None:
+        """The connection that lost its session was closed by us, so its will is due, unless it has a delay. `ends`: the
+        session is thrown away, or was to end with its connection, which is the end of the delay too [MQTT5 3.1.4]."""
         will = old.will
         old.will = None
         if will is None:
             return
         properties = will.properties
         delay = properties.will_delay_interval if properties is not None else None
-        session = self.sessions.get(old.info.clientid)
-        ends = session is None or (session.channel is not None and session.expiry_interval == 0)
         if not delay or ends:
             self.broker.fire_will(old.info, will)
 
@@ -166,6 +171,7 @@ class Registry:
                 self.broker.fire_will(channel.info, will)
             self.terminate(session, name)
             return name
+        channel.kept = session.waiting = True
         self._keep(session, will)
         return name
 
@@ -205,6 +211,7 @@ class Registry:
 
     def terminate(self, session: Session, reason: str) -> None:
         """The session ends for good: subscriptions, timers and its name go; shared messages go to other members."""
+        self._tell_end(session, reason)
         metrics = self.broker.metrics
         metrics.session_terminated += 1
         hooks = self.broker.hooks
@@ -214,6 +221,13 @@ class Registry:
         session.will = None
         if will is not None and reason not in ("kicked", "not_authorized"):
             self.broker.fire_will(session.info, will)
+        if reason == "kicked":
+            self._forget(session)
+        else:
+            self._bury(session)
+
+    def _bury(self, session: Session) -> None:
+        """Forget a session and give its unfinished shared messages to other members of their groups."""
         orphans = _shared_leftovers(session)
         self._forget(session)
         for message, group, filter in orphans:
@@ -248,6 +262,10 @@ class Registry:
     def _stop_timers(self, session: Session) -> None:
         self.timers.cancel(("expire", session.clientid))
         self.timers.cancel(("will", session.clientid))
+
+    def _tell_end(self, session: Session, reason: str) -> None:
+        if session.waiting and self.on_session_end is not None:
+            self.on_session_end(session.info, reason)
 
     def _tell_disconnected(self, channel: Channel, reason: str) -> None:
         self.broker.metrics.client_disconnected += 1
@@ -286,7 +304,8 @@ class Registry:
         parsed = ParsedFilter(subscription.filter, subscription.group)
         session.subscriptions.pop(self.key(parsed, subscription.filter), None)
         self.broker.router.unsubscribe(subscription)
-        self.broker.exclusive.release(subscription.filter, session.clientid)
+        if not subscription.group:
+            self.broker.exclusive.release(subscription.filter, session.clientid)
 
     # -- sweep -------------------------------------------------------------------------------------------------------
 
@@ -295,10 +314,13 @@ class Registry:
         if channel.closing:
             return
         if channel.state != CONNECTED:
-            if now >= channel.connect_deadline:
+            if now >= channel.connect_deadline and channel.question is None:  # a backend has its own time limit
                 channel.close(0, "idle_timeout")
             return
-        if channel.keepalive > 0.0 and now - channel.last_packet >= channel.keepalive and channel.pause_until <= now:
+        out = channel.out
+        if channel.question is not None or channel.pause_until > now or (out.blocked and out.size > out.low):
+            channel.last_packet = now  # we are not reading: that the client is silent means nothing
+        elif channel.keepalive > 0.0 and now - channel.last_packet >= channel.keepalive:
             channel.close(0x8D, reason_name(0x8D))
             return
         session = channel.session

@@ -6,6 +6,7 @@ bytes at once; without one they are queued. Nothing here waits: a slow or absent
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from trioemqx.codec.outgoing import PACKET_ID, publish_frame, shared_head, shared_qos0, shared_tail_v5
@@ -71,6 +72,7 @@ class Session(Receiver):
         "sent",
         "subscriptions",
         "v5",
+        "waiting",
         "will",
         "will_at",
         "window",
@@ -85,8 +87,8 @@ class Session(Receiver):
         self.subscriptions: dict[str, Subscription] = {}
         """Keyed by what was subscribed: the mounted filter, `$share/<group>/<filter>` for shared ones."""
         self.inflight: dict[int, Delivery] = {}
-        self.backlog: list[int] = []
-        """Packet ids still to be sent again after a resume, oldest first."""
+        self.backlog: OrderedDict[int, None] | None = None
+        """Packet ids still to be sent again after a resume, oldest first; None when there is none."""
         self.mqueue: MQueue | None = None
         self.awaiting_rel: dict[int, float] = {}
         """QoS 2 packet ids received and not released, with the time of reception."""
@@ -96,6 +98,8 @@ class Session(Receiver):
         self.expires_at = 0.0
         self.disconnected_at = 0
         self.channel: Channel | None = None
+        self.waiting = False
+        """The session has outlived its connection."""
         self.out: Outbox | None = None
         self.aliases: dict[str, int] | None = None
         """Topic aliases we have handed out on this connection."""
@@ -108,16 +112,23 @@ class Session(Receiver):
     # -- connection comes and goes -----------------------------------------------------------------------------------
 
     def attach(self, channel: Channel, info: ClientInfo) -> None:
-        """A connection takes the session; `resend` follows once the CONNACK is in the outbox."""
+        """A connection takes the session. Deliveries still go to the queue: nothing may come before the CONNACK
+        [MQTT-3.2.0-1], after which `start` opens the way."""
         self.channel = channel
-        self.out = channel.out
+        self.waiting = False
+        self.out = None
         self.info = info
         self.zone = channel.zone
         self.expiry_interval = info.expiry_interval
         self.expires_at = 0.0
         self.sent = SendCounters()
-        self.backlog = list(self.inflight)
+        self.backlog = OrderedDict.fromkeys(self.inflight) if self.inflight else None
         self._fit(info)
+
+    def start(self, out: Outbox) -> None:
+        """The CONNACK is written: send again what was in flight, then what has been waiting, then what comes."""
+        self.out = out
+        self.pull()
 
     def detach(self) -> None:
         """The connection is gone. Topic aliases die with it [MQTT-3.3.2-7]; QoS flows stay as they are."""
@@ -154,7 +165,14 @@ class Session(Receiver):
             self.max_out = properties.maximum_packet_size or LARGEST_PACKET
             self.max_alias = properties.topic_alias_maximum or 0
         self.mount_length = len(info.mountpoint)
-        self.plain = self.max_alias == 0 and self.mount_length == 0
+        self._find_plain()
+
+    def _find_plain(self) -> None:
+        """`plain` = a QoS 0 message may go out at once, in the encoding all receivers share: nothing of this receiver's
+        own has to be put in, and no earlier one waits in the queue [MQTT-4.6.0-6]."""
+        queue = self.mqueue
+        waits = queue is not None and queue.holds_qos0()
+        self.plain = self.max_alias == 0 and self.mount_length == 0 and not waits
 
     # -- deliveries --------------------------------------------------------------------------------------------------
 
@@ -177,7 +195,7 @@ class Session(Receiver):
             )
         elif qos == 0:
             if retain or subscription.identifier or not self.plain or self.broker.hooks.message_delivered:
-                self._send_special(message, qos, retain, subscription.identifier, 0, False)
+                self._deliver_special(message, retain, subscription)
                 return
             frame = shared_qos0(message, self.v5)
             if len(frame) > self.max_out:
@@ -193,6 +211,14 @@ class Session(Receiver):
             else:
                 self._send_new(delivery)
 
+    def _deliver_special(self, message: Message, retain: bool, subscription: Subscription) -> None:
+        """QoS 0 that cannot use the shared encoding, or has to stand in line."""
+        queue = self.mqueue
+        if queue is not None and queue.holds_qos0():
+            self.enqueue(Delivery(message, 0, retain, subscription.identifier, subscription.group, subscription.filter))
+        else:
+            self._send_special(message, 0, retain, subscription.identifier, 0, False)
+
     def enqueue(self, delivery: Delivery) -> None:
         """Keep a delivery until the window or the client is open again; the queue decides what a full one drops."""
         queue = self.mqueue
@@ -205,6 +231,8 @@ class Session(Receiver):
                 zone.mqueue_default_priority_highest,
                 zone.mqueue_store_qos0,
             )
+        if delivery.qos == 0:
+            self.plain = False
         dropped = queue.put(delivery)
         while dropped is not None:
             refused = dropped is delivery and delivery.qos == 0 and not self.zone.mqueue_store_qos0
@@ -216,13 +244,22 @@ class Session(Receiver):
         out = self.out
         if out is None:
             return
-        while self.backlog and len(self.inflight) - len(self.backlog) < self.window and out.size < out.high:
-            self._send_again(self.backlog.pop(0))
+        backlog = self.backlog
+        while backlog and len(self.inflight) - len(backlog) < self.window and out.size < out.high:
+            self._send_again(backlog.popitem(last=False)[0])
+        if not backlog:
+            self.backlog = None
+        if self.mqueue is not None:
+            self._pull_queue(out)
+        if (self.backlog or self.mqueue) and out.size >= out.high and not out.blocked and self.channel is not None:
+            self.channel.more = True  # the kernel may take it all, and then nobody tells us: another turn asks again
+
+    def _pull_queue(self, out: Outbox) -> None:
+        """The second half of `pull`. While the window is full, or older messages come first, only QoS 0 can go."""
         queue = self.mqueue
-        if queue is None or self.backlog:
-            return
         while queue and out.size < out.high:
-            delivery = queue.get(self.broker.now, only_qos0=len(self.inflight) >= self.window)
+            closed = self.backlog is not None or len(self.inflight) >= self.window
+            delivery = queue.get(self.broker.now, only_qos0=closed)
             for stale in queue.drain_expired():
                 self._dropped(stale.message, "expired")
             if delivery is None:
@@ -233,6 +270,7 @@ class Session(Receiver):
                 self._send_special(delivery.message, 0, delivery.retain, delivery.identifier, 0, False)
         if not queue:
             self.mqueue = None
+        self._find_plain()
 
     # -- acknowledgements of the client ------------------------------------------------------------------------------
 
@@ -262,9 +300,9 @@ class Session(Receiver):
         if delivery is None:
             metrics.packets_pubrec_missed += 1
             return 0x92
-        if delivery.qos != 2:
+        if delivery.qos != 2:  # EMQX says 0x91, which PUBREL may not carry [MQTT-3.6.2-1]
             metrics.packets_pubrec_inuse += 1
-            return 0x91
+            return 0x92
         if delivery.state == RELEASED:  # our PUBREL may have been lost with the old connection
             metrics.packets_pubrec_inuse += 1
             return 0
@@ -275,6 +313,10 @@ class Session(Receiver):
             return -1
         delivery.state = RELEASED
         delivery.sent_at = self.broker.now
+        del self.inflight[packet_id]  # to the end: PUBRELs keep the order of their PUBRECs [MQTT-4.6.0-4]
+        self.inflight[packet_id] = delivery
+        if self.backlog:
+            self.backlog.pop(packet_id, None)
         return 0
 
     def pubcomp(self, packet_id: int) -> None:
@@ -296,8 +338,12 @@ class Session(Receiver):
 
     def retry(self, now: float, interval: float) -> None:
         """Send again what the client has not acknowledged for `interval` seconds (MQTT 3 only [MQTT5 4.4])."""
+        out = self.out
+        if out is None or out.blocked:  # what was sent before has not even left us
+            return
+        backlog = self.backlog
         for packet_id, delivery in list(self.inflight.items()):
-            if packet_id not in self.backlog and now - delivery.sent_at >= interval:
+            if now - delivery.sent_at >= interval and (backlog is None or packet_id not in backlog):
                 self._send_again(packet_id)
 
     def forget_unreleased(self, now: float, timeout: float) -> int:
@@ -367,6 +413,8 @@ class Session(Receiver):
             return False
         if not dup and self.broker.hooks.message_delivered:
             message = self.broker.hooks.run_message_delivered(self.info, message)
+            if self.out is not out:  # a hook has kicked this client
+                return False
         topic = message.topic
         if self.mount_length:
             inner = unmount(self.info.mountpoint, topic)
@@ -436,8 +484,8 @@ class Session(Receiver):
 
     def _finish(self, packet_id: int) -> None:
         self.inflight.pop(packet_id, None)
-        if self.backlog and packet_id in self.backlog:
-            self.backlog.remove(packet_id)
+        if self.backlog:
+            self.backlog.pop(packet_id, None)
 
     def _acked(self, delivery: Delivery) -> None:
         self.broker.metrics.messages_acked += 1

@@ -46,6 +46,12 @@ class Subscription:
         self.slot = -1
         self.set(opts)
 
+    def mounted(self) -> str:
+        """The filter inside its mountpoint, with its share prefix; what `session.subscribed` tells."""
+        if not self.group:
+            return self.filter
+        return f"$queue/{self.filter}" if self.group == "$queue" else f"$share/{self.group}/{self.filter}"
+
     def set(self, opts: SubOpts) -> None:
         """Take new options (a repeated SUBSCRIBE [MQTT-3.8.4-3]); the hot ones are copied out of `opts`."""
         self.opts = opts

@@ -32,20 +32,33 @@ class TransportPlan:
     """What each connection of one listener gets between its socket and MQTT; made once, used for every accept."""
 
     proxy: bool = False
+    proxy_timeout: float = 3.0
+    """Seconds from accept to a complete PROXY header."""
+    handshake_timeout: float = 15.0
+    """Seconds from there to the end of the TLS handshake."""
+    ws_idle: float = 0.0
+    """Seconds a WebSocket may be silent; 0 = for ever."""
     tls: TlsSettings | None = None
     context: ssl.SSLContext | None = attrs.field(default=None, repr=False, eq=False)
     ws: WsSettings | None = None
 
-    def transport(self, peer: Peer) -> Transport | None:
-        """The stack for one new connection, or None when its bytes are MQTT as they come."""
+    def transport(self, peer: Peer, now: float = 0.0) -> Transport | None:
+        """The stack for one connection accepted `now` (monotonic), or None when its bytes are MQTT as they come."""
         layers: list[Layer] = []
+        transport = Transport(layers, peer)
+        deadline = now
         if self.proxy:
             layers.append(ProxyLayer(peer))
+            deadline += self.proxy_timeout
+            transport.limits.append((layers[-1], deadline, "proxy_protocol_timeout"))
         if self.tls is not None and self.context is not None:
             layers.append(TlsLayer(self.context, self.tls, peer))
+            deadline += self.handshake_timeout
+            transport.limits.append((layers[-1], deadline, "ssl_upgrade_timeout"))
         if self.ws is not None:
             layers.append(WsLayer(self.ws, peer))
-        return Transport(layers, peer) if layers else None
+            transport.idle = self.ws_idle
+        return transport if layers else None
 
     def renewed(self) -> TransportPlan:
         """The same plan with its certificate files read again, for new connections; those that exist keep theirs.
@@ -65,6 +78,9 @@ def plan_transport(
     tls = tls_settings(listener, psk_lookup) if listener.tls else None
     return TransportPlan(
         proxy=listener.proxy_protocol,
+        proxy_timeout=listener.proxy_protocol_timeout,
+        handshake_timeout=listener.handshake_timeout,
+        ws_idle=listener.idle_timeout,
         tls=tls,
         context=None if tls is None else _context(tls, listener),
         ws=ws_settings(listener, max_packet_size) if listener.websocket else None,

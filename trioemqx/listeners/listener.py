@@ -59,7 +59,7 @@ class Listener:
         self._plan: TransportPlan | None = None
         self._socket: socket.socket | None = None
         self._reserve = -1
-        self._rate = None if config.max_conn_rate is None else TokenBucket(config.max_conn_rate, 1.0)
+        self._rate = _accept_rate(config)
         """Accepted sockets; an empty bucket pauses accepting."""
 
     @property
@@ -106,6 +106,16 @@ class Listener:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.recbuf)
         if config.sndbuf:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.sndbuf)
+
+    def update(self, config: ListenerConfig, zone: Zone) -> None:
+        """Take new settings, certificate files included, for connections made from now on. Raises ListenerError and
+        keeps everything as it was when they cannot be used."""
+        if self._plan is not None:
+            self._plan = plan_transport(config, zone.max_packet_size)
+        if config.max_conn_rate != self.config.max_conn_rate:
+            self._rate = _accept_rate(config)
+        self.config = config
+        self.zone = zone
 
     def reload_certificates(self) -> None:
         """New handshakes use the files as they are now; connections that exist are not touched. Raises ListenerError
@@ -203,7 +213,7 @@ class Listener:
         pump = self._pump
         config = self.config
         peer = Peer(host, port)
-        transport = self._plan.transport(peer) if self._plan is not None else None
+        transport = self._plan.transport(peer, trio.current_time()) if self._plan is not None else None
         link = Link(sock, fd, transport, config.send_timeout if config.send_timeout_close else 0.0)
         info = ClientInfo(
             peerhost=host,
@@ -276,11 +286,20 @@ class Listener:
         if transport.passthrough:
             link.transport = None
 
-    def ended(self, reason: str) -> None:
-        """One of its connections is over."""
+    def ended(self, reason: str, kept: bool) -> None:
+        """One of its connections is over. One whose session is `kept` counts when that ends."""
         self.current -= 1
+        if not kept:
+            self.count_end(reason)
+
+    def count_end(self, reason: str) -> None:
+        """A connection, or a session that had outlived one, has ended for a reason."""
         if reason not in UNCOUNTED:
             self.shutdown_count[reason] = self.shutdown_count.get(reason, 0) + 1
+
+
+def _accept_rate(config: ListenerConfig) -> TokenBucket | None:
+    return None if config.max_conn_rate is None else TokenBucket(config.max_conn_rate, 1.0)
 
 
 def _keepalive(sock: socket.socket, zone: Zone) -> None:

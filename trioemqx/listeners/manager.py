@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioemqx.errors import ListenerError
+from trioemqx.errors import ListenerError, PacketError
 from trioemqx.listeners.listener import Listener
+from trioemqx.listeners.transport import LayerClosed
 from trioemqx.services.supervise import supervise
 
 if TYPE_CHECKING:
     from trioemqx.config.listener import ListenerConfig
     from trioemqx.core.registry import Registry
     from trioemqx.core.zone import Zone
+    from trioemqx.listeners.link import Link
     from trioemqx.listeners.pump import Pump
     from trioemqx.services.access import AccessService
     from trioemqx.services.supervise import Crashed
@@ -95,8 +97,8 @@ class ListenerManager:
             )
 
     def update(self, configs: Sequence[ListenerConfig], zones: dict[str, Zone]) -> list[str]:
-        """Take new settings for connections made from now on; returns a line per listener that would have to be opened,
-        closed or bound elsewhere."""
+        """Take new settings and certificates for connections made from now on; returns a line per listener that would
+        have to be opened, closed or bound elsewhere, or that could not use them."""
         problems = []
         self._zones = zones
         wanted = {config.id: config for config in configs}
@@ -108,8 +110,10 @@ class ListenerManager:
                 continue
             if config.bind != listener.config.bind:
                 problems.append(f"{name}: needs a restart to listen on {config.bind}")
-            listener.config = config
-            listener.zone = zones[config.zone]
+            try:
+                listener.update(config, zones[config.zone])
+            except ListenerError as error:
+                problems.append(f"{error}; the listener keeps its old settings and certificates")
         return problems
 
     def reload_certificates(self) -> list[str]:
@@ -131,7 +135,25 @@ async def _reopen_and_run(listener: Listener, connections: trio.Nursery) -> None
     await listener.run(connections)
 
 
-def _tell_listener(link: object, reason: str) -> None:
-    home = getattr(link, "home", None)
+def _tell_listener(link: Link, reason: str) -> None:
+    home = link.home
     if isinstance(home, Listener):
-        home.ended(reason)
+        home.ended(reason, link.channel is not None and link.channel.kept)
+    if log.isEnabledFor(logging.INFO):
+        _log_end(link, reason)
+
+
+def _log_end(link: Link, reason: str) -> None:
+    """One line per connection; that of somebody who only looked whether the port is open is for debug."""
+    client = link.channel.info if link.channel is not None else None
+    ended = link.transport.ended if link.transport is not None else None
+    detail = ""
+    if isinstance(ended, LayerClosed | PacketError) and ended.text != ended.name:
+        detail = f": {ended.text}"
+    log.log(
+        logging.INFO if detail or (client is not None and client.clientid) else logging.DEBUG,
+        "connection closed: %s%s",
+        reason,
+        detail,
+        extra={} if client is None else {"clientid": client.clientid, "peername": client.peername},
+    )

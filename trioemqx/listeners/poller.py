@@ -12,19 +12,31 @@ MOST_EVENTS: Final = 512
 
 
 class Poller(Protocol):
-    """Which sockets are ready. Events are READ and WRITE bits; a socket that hung up is readable."""
+    """Which sockets are ready. Events are READ and WRITE bits; other bits mean an error or a hang-up."""
 
-    def register(self, fd: int, events: int) -> None: ...
+    def register(self, fd: int, events: int) -> None:
+        """Start to watch a socket."""
+        ...
 
-    def modify(self, fd: int, events: int) -> None: ...
+    def modify(self, fd: int, events: int) -> None:
+        """Watch for other events, or (0) for none."""
+        ...
 
-    def unregister(self, fd: int) -> None: ...
+    def unregister(self, fd: int) -> None:
+        """Stop to watch a socket, before it is closed."""
+        ...
 
-    def poll(self) -> list[tuple[int, int]]: ...
+    def poll(self) -> list[tuple[int, int]]:
+        """(descriptor, events) of what is ready now; never waits."""
+        ...
 
-    def fileno(self) -> int: ...
+    def fileno(self) -> int:
+        """A descriptor that is readable while anything is ready."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give the descriptor back."""
+        ...
 
 
 class EpollPoller:
@@ -34,22 +46,19 @@ class EpollPoller:
         self._epoll = select.epoll()
         self._resting: set[int] = set()
         """Sockets nobody wants events of. They leave the set, since epoll reports a hang-up whether asked or not."""
-        self._wants = {
-            bits: (select.EPOLLIN if bits & READ else 0) | (select.EPOLLOUT if bits & WRITE else 0) for bits in range(4)
-        }
 
     def register(self, fd: int, events: int) -> None:
         """Start to watch a socket."""
-        self._epoll.register(fd, self._wants[events])
+        self._epoll.register(fd, events)
 
     def modify(self, fd: int, events: int) -> None:
         """Watch for other events, or for none."""
         if fd in self._resting:
             if events:
                 self._resting.remove(fd)
-                self._epoll.register(fd, self._wants[events])
+                self._epoll.register(fd, events)
         elif events:
-            self._epoll.modify(fd, self._wants[events])
+            self._epoll.modify(fd, events)
         else:
             self._resting.add(fd)
             self._epoll.unregister(fd)
@@ -62,12 +71,8 @@ class EpollPoller:
             self._epoll.unregister(fd)
 
     def poll(self) -> list[tuple[int, int]]:
-        """What is ready now. An error or hang-up is reported as readable: the read then tells what it was."""
-        out = select.EPOLLOUT
-        return [
-            (fd, (READ if mask & ~out else 0) | (WRITE if mask & out else 0))
-            for fd, mask in self._epoll.poll(0, MOST_EVENTS)
-        ]
+        """What is ready now."""
+        return self._epoll.poll(0, MOST_EVENTS)
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -86,7 +91,7 @@ class SelectorPoller:
 
     def register(self, fd: int, events: int) -> None:
         """Start to watch a socket."""
-        self._selector.register(fd, events)
+        self._selector.register(fd, _to_selector(events))
 
     def modify(self, fd: int, events: int) -> None:
         """Watch for other events; a selector cannot watch for none, so such a socket leaves it for a while."""
@@ -95,9 +100,9 @@ class SelectorPoller:
             if known:
                 self._selector.unregister(fd)
         elif known:
-            self._selector.modify(fd, events)
+            self._selector.modify(fd, _to_selector(events))
         else:
-            self._selector.register(fd, events)
+            self._selector.register(fd, _to_selector(events))
 
     def unregister(self, fd: int) -> None:
         """Stop to watch a socket."""
@@ -106,7 +111,7 @@ class SelectorPoller:
 
     def poll(self) -> list[tuple[int, int]]:
         """What is ready now."""
-        return [(key.fd, events) for key, events in self._selector.select(0)]
+        return [(key.fd, _from_selector(events)) for key, events in self._selector.select(0)]
 
     def fileno(self) -> int:
         """The descriptor to wait for. Raises AttributeError where the selector has none (Windows)."""
@@ -116,6 +121,14 @@ class SelectorPoller:
     def close(self) -> None:
         """Give the descriptor back."""
         self._selector.close()
+
+
+def _to_selector(events: int) -> int:
+    return (selectors.EVENT_READ if events & READ else 0) | (selectors.EVENT_WRITE if events & WRITE else 0)
+
+
+def _from_selector(events: int) -> int:
+    return (READ if events & selectors.EVENT_READ else 0) | (WRITE if events & selectors.EVENT_WRITE else 0)
 
 
 def make_poller() -> Poller:

@@ -60,6 +60,7 @@ class ProxyLayer:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
+        """Nothing until the header is complete, then what came behind it."""
         if self.established:
             return data
         if self.ended is not None:
@@ -79,12 +80,15 @@ class ProxyLayer:
         return data[used:]
 
     def write(self, data: bytes) -> bytes:
+        """The header exists in one direction only: bytes out stay as they are."""
         return data
 
     def output(self) -> bytes:
+        """A PROXY header is not answered."""
         return b""
 
     def close(self) -> bytes:
+        """There is no farewell."""
         return b""
 
 

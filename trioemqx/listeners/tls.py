@@ -59,6 +59,7 @@ class TlsLayer:
         self.transparent = False
 
     def feed(self, data: bytes) -> bytes:
+        """Decrypt; the handshake goes on by itself, its answers come out of `output`."""
         if self.ended is not None:
             return b""
         if self._fresh:
@@ -140,9 +141,11 @@ class TlsLayer:
         return b"".join(out)
 
     def output(self) -> bytes:
+        """Handshake answers and alerts that wait to be sent."""
         return self._outgoing.read() if self._outgoing.pending else b""
 
     def close(self) -> bytes:
+        """`close_notify`, once, after a handshake."""
         if self.established and self.ended is None:
             self.ended = LayerClosed("closed")
             self._say_goodbye()

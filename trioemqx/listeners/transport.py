@@ -72,13 +72,20 @@ class Layer(Protocol):
 class Transport:
     """The whole stack of one connection, lowest layer first."""
 
-    __slots__ = ("ended", "layers", "peer")
+    __slots__ = ("_fed", "_quiet_since", "_seen", "ended", "idle", "layers", "limits", "peer")
 
     def __init__(self, layers: list[Layer], peer: Peer) -> None:
         self.layers = layers
         self.peer = peer
         self.ended: Exception | None = None
         """The end of the stack, see `feed`."""
+        self.limits: list[tuple[Layer, float, str]] = []
+        """By when (monotonic) a layer must be established, and the close reason if it is not."""
+        self.idle = 0.0
+        """Seconds without any byte of the peer's after which the connection ends; 0 = never."""
+        self._fed = 0
+        self._seen = -1
+        self._quiet_since = 0.0
 
     @property
     def established(self) -> bool:
@@ -90,6 +97,20 @@ class Transport:
         """True when no layer is left (a PROXY header on plain TCP has been read): the caller may forget the stack."""
         return not self.layers and self.ended is None
 
+    def late(self, now: float) -> str:
+        """The close reason when a handshake has taken too long or the peer has been silent for too long, else "". Asked
+        about once a second."""
+        for layer, deadline, reason in self.limits:
+            if now >= deadline and not layer.established:
+                return reason
+        if self.idle:
+            if self._fed != self._seen:
+                self._seen = self._fed
+                self._quiet_since = now
+            elif now - self._quiet_since >= self.idle:
+                return "timeout"
+        return ""
+
     def feed(self, data: bytes) -> bytes:
         """Bytes of the socket in, MQTT bytes out; ask `output()` afterwards, also when this raises.
 
@@ -98,6 +119,7 @@ class Transport:
         """
         if self.ended is not None:
             raise self.ended
+        self._fed += 1
         spent = False
         for layer in self.layers:
             data = layer.feed(data)

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from trioemqx.listeners.poller import Poller
 
 READ: Final = 1
-WRITE: Final = 2
+WRITE: Final = 4
+"""Events as epoll has them. Any other bit is an error or a hang-up, which the next read explains."""
 
 SEND_SIZE: Final = 128 * 1024
 """Bytes joined for one `send`; a long outbox is written in such pieces, so that one client's backlog costs no other."""
 SENDS_PER_FLUSH: Final = 4
 CLOSE_DEADLINE: Final = 1.0
-"""Seconds a closing connection may take to accept its last bytes and to close from its side."""
+"""Seconds a closing connection may take to accept its last bytes, and then to close from its side."""
 TARGET: Final = 0.003
 """Seconds a turn should work before it writes; `work_limit` follows what the machine manages in that time."""
 LEAST_WORK: Final = 100
@@ -68,6 +69,8 @@ class Turn:
         self.crashed: Crashed = _ignore_crash
         self.ended: Ended = _ignore_end
         self.next_dirty = 0
+        self.close_deadline = CLOSE_DEADLINE
+        """Seconds a closing connection may take for its last bytes; a node that stops gives more."""
 
     # -- links come and go -------------------------------------------------------------------------------------------
 
@@ -125,7 +128,7 @@ class Turn:
             link = link_or_none
             if events & WRITE:
                 self._writable(link)
-            if events & READ and not link.again and not link.gone:
+            if events & ~WRITE and not link.again and not link.gone:
                 self._readable(link)
             if index % CLOCK_EVERY == 0 and self.clock() - began > TARGET:
                 break
@@ -206,7 +209,7 @@ class Turn:
         if link.gone or channel is None:
             return
         try:
-            channel.run()
+            channel.go_on()
         except Exception as error:
             self._crash(link, error)
             return
@@ -218,14 +221,15 @@ class Turn:
         if link.gone or channel is None:
             return
         self.broker.work = 0
+        self.broker.tell_time()
         try:
             channel.answer(answer)
         except Exception as error:
             self._crash(link, error)
             return
-        self._after(link, channel)
         if channel.question is None:
             self._interest(link, True, link.writing)
+        self._after(link, channel)
 
     def _after(self, link: Link, channel: Channel) -> None:
         """What the channel's state means for its socket."""
@@ -301,17 +305,21 @@ class Turn:
         if link.gone or channel is None:
             return
         out = channel.out
-        if len(link.pending) + out.size <= out.low:
-            try:
-                channel.drained()
-            except Exception as error:
-                self._crash(link, error)
-                return
-            if not link.reading and channel.question is None and channel.pause_until <= self.broker.now:
-                self._interest(link, True, link.writing)
-            if channel.more and not link.again:
-                link.again = True
-                self.again.append(link)
+        if out.blocked and len(link.pending) + out.size <= out.low:  # else `_write` has seen to it
+            self._relieved(link, channel)
+
+    def _relieved(self, link: Link, channel: Channel) -> None:
+        """The outbox is short again: what waited for that goes on, and so does reading."""
+        try:
+            channel.drained()
+        except Exception as error:
+            self._crash(link, error)
+            return
+        if not link.reading and channel.question is None and channel.pause_until <= self.broker.now:
+            self._interest(link, True, link.writing)
+        if channel.more and not link.again:
+            link.again = True
+            self.again.append(link)
 
     def _write(self, link: Link) -> None:
         """Hand the kernel what it takes; what it does not take waits for `_writable`."""
@@ -351,12 +359,22 @@ class Turn:
         waiting = bool(link.pending) or out.size > 0
         if waiting and not out.blocked:
             link.progress_at = self.broker.now
+        relieved = out.blocked and not waiting
         out.blocked = waiting
         if waiting != link.writing:
             self._interest(link, link.reading, waiting)
         channel = link.channel
-        if channel is not None and channel.closing:
+        if channel is None:
+            return
+        if channel.closing:
             self._close(link, channel, waiting)
+        elif relieved:
+            self._relieved(link, channel)
+        elif (  # work that began outside a turn, such as a subscription through the API
+            channel.more and not link.again and channel.question is None and channel.pause_until <= self.broker.now
+        ):
+            link.again = True
+            self.again.append(link)
 
     def _close(self, link: Link, channel: Channel, waiting: bool) -> None:
         """The channel wants to end: say goodbye on every layer, then wait a moment for the peer to do the same, so that
@@ -365,7 +383,7 @@ class Turn:
             self.drop(link, channel.closing)
             return
         if link.close_at == 0.0:
-            link.close_at = self.broker.now + CLOSE_DEADLINE
+            link.close_at = self.broker.now + self.close_deadline
             if link.transport is not None:
                 link.pending += link.transport.close()
                 if link.pending:
@@ -374,6 +392,7 @@ class Turn:
         if waiting or link.lingering:
             return
         link.lingering = True
+        link.close_at = min(link.close_at, self.broker.now + CLOSE_DEADLINE)
         link.shut_down()
         if link.close_at < 0.0:
             self.drop(link, channel.closing)
@@ -381,14 +400,21 @@ class Turn:
         self._interest(link, True, False)
 
     def check(self, link: Link) -> None:
-        """Deadlines of the socket: a closing one is cut, a receiver that takes nothing for `send_timeout` is ended."""
+        """Deadlines of the socket: a closing one is cut, a receiver that takes nothing for `send_timeout` is ended, and
+        so is a peer that is late with a handshake."""
         now = self.broker.now
+        channel = link.channel
         if link.close_at and now >= link.close_at:
-            channel = link.channel
             self.drop(link, channel.closing if channel is not None and channel.closing else "closed")
-        elif link.out is not None and link.out.blocked and link.send_timeout > 0.0:
+            return
+        if link.out is not None and link.out.blocked and link.send_timeout > 0.0:
             if now - link.progress_at >= link.send_timeout:
                 self.drop(link, "timeout")
+                return
+        if link.transport is not None and channel is not None:
+            late = link.transport.late(now)
+            if late:
+                channel.close(0, late)
 
     def _interest(self, link: Link, reading: bool, writing: bool) -> None:
         """Tell the poller what to watch, if that is news."""

@@ -54,6 +54,7 @@ class WsLayer:
         self._pending = b""  # the answer to the upgrade, then the close frame
 
     def feed(self, data: bytes) -> bytes:
+        """Answer the upgrade, then unwrap the payload of data frames as it comes."""
         if self.ended is not None:
             return b""
         reader = self._reader
@@ -107,6 +108,7 @@ class WsLayer:
         self._pending += wsframes.close_frame(code, reason)
 
     def write(self, data: bytes) -> bytes:
+        """Wrap: one frame per MQTT packet, or (`mqtt_piggyback = single`) one for all."""
         if not self.established or self.ended is not None or not data:
             return b""
         framer = self._framer
@@ -131,6 +133,7 @@ class WsLayer:
         return header(wsframes.BINARY, len(data), compressed=True) + data
 
     def output(self) -> bytes:
+        """The answer to the upgrade, a pong, or the close frame."""
         out = self._pending
         if out:
             self._pending = b""
@@ -142,6 +145,7 @@ class WsLayer:
         return out
 
     def close(self) -> bytes:
+        """A close frame, once, after an upgrade."""
         if self.established and self.ended is None:
             self._end(LayerClosed("closed"), wsframes.NORMAL)
         self._handshake = None

@@ -75,6 +75,10 @@ class AccessService:
         """`acl_nomatch` when no backend is loaded."""
         return None if self._hooks.client_check_acl else zone.acl_nomatch == "allow"
 
+    def source_banned(self, clientid: str) -> bool:
+        """True while the client identifier that published a retained message is banned."""
+        return self._banned.source_banned(clientid, self._wall())
+
     # -- with waiting ------------------------------------------------------------------------------------------------
 
     async def resolve(self, question: Question) -> object:

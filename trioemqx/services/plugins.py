@@ -44,17 +44,26 @@ class HookRegistry:
 
     def register(self, plugin: object, name: str) -> None:
         """Add an object's implementations under a name. Raises PluginRefused; nothing is registered then."""
-        for point in POINTS:
-            method = getattr(plugin, point, None)
-            if method is not None:
-                _check_colour(name, point, method)
+        if self._manager.has_plugin(name) or self._manager.is_registered(plugin):
+            raise PluginRefused(f"{name}: already registered")
         try:
             self._manager.register(plugin, name)
-        except pluggy.PluginValidationError as error:
+            self._check(name)
+        except (pluggy.PluginValidationError, PluginRefused) as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
-            raise PluginRefused(f"{name}: {error}") from error
+            raise error if isinstance(error, PluginRefused) else PluginRefused(f"{name}: {error}") from error
         self._compile()
+
+    def _check(self, name: str) -> None:
+        """Every implementation of a plugin has the colour of its point, whatever the method itself is called."""
+        for point in POINTS:
+            for found in getattr(self._manager.hook, point).get_hookimpls():
+                if found.plugin_name != name:
+                    continue
+                if found.hookwrapper or found.wrapper:
+                    raise PluginRefused(f"{name}: {point} cannot be a wrapper")
+                _check_colour(name, point, found.function)
 
     def unregister(self, name: str) -> bool:
         """Remove what was registered under a name; False when nothing was. A call in progress finishes."""

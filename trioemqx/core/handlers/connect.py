@@ -37,6 +37,7 @@ def handle_connect(channel: Channel, packet: Connect) -> None:
         except Refuse as refusal:
             refuse_connect(channel, refusal.code)
             return
+        channel.info.properties = packet.properties
     code = _check_packet(channel, packet) or _identify(channel, packet)
     if code == 0:
         code = broker.access.admit(channel.info, channel.zone, broker.now)
@@ -114,7 +115,7 @@ def _ask_enhanced(channel: Channel, data: bytes | None, packet: object) -> None:
 def enhanced_step(channel: Channel, step: AuthStep) -> None:
     """The answer of `client.enhanced_authenticate`: AUTH, CONNACK, or the end."""
     connected = channel.state == CONNECTED
-    if step.result == "fail":
+    if step.result not in ("ok", "continue"):
         channel.auth_cache = None
         if connected:  # [MQTT-4.12.1-2]
             raise ProtocolError(step.code, "re-authentication failed")
@@ -178,10 +179,16 @@ def _check_will(channel: Channel, will: Will) -> int:
     if will.retain and not zone.retain_available:  # [MQTT-3.2.2-13]
         return 0x9A
     try:
-        validate_topic(will.topic, zone.max_topic_levels)
+        validate_topic(will.topic, zone.max_topic_levels, zone.max_topic_length)
     except ProtocolError:
         return 0x90
-    return 0x90 if will.topic.startswith("$SYS/") else 0
+    properties = will.properties
+    if properties is not None and properties.response_topic is not None:
+        try:
+            validate_topic(properties.response_topic)
+        except ProtocolError:  # [MQTT-3.3.2-14]
+            return 0x82
+    return 0x87 if will.topic.startswith("$SYS/") else 0
 
 
 def _identify(channel: Channel, packet: Connect) -> int:
@@ -233,9 +240,11 @@ def _open(channel: Channel, auth: Properties | None) -> None:
     hooks = broker.hooks
     if hooks.client_connected:
         hooks.notify(hooks.client_connected, "client_connected", info)
+    if channel.session is not session:  # a hook has kicked the client
+        return
     send_connack(channel, 0, present, _connack_properties(channel, packet, auth) if channel.version == 5 else None)
     channel.connect = None
-    session.pull()
+    session.start(channel.out)
 
 
 def _expiry(channel: Channel, packet: Connect) -> int:

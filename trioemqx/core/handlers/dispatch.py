@@ -8,7 +8,7 @@ from trioemqx.codec.control import Auth, Connect, Disconnect, Subscribe, Unsubsc
 from trioemqx.codec.decode import decode
 from trioemqx.codec.decode_connect import connect_version
 from trioemqx.codec.direction import check_from_client
-from trioemqx.codec.packets import AUTH, CONNECT, Publish
+from trioemqx.codec.packets import AUTH, CONNECT, DISCONNECT, Publish
 from trioemqx.core.access import AUTHENTICATE, ENHANCED, AuthStep, Question
 from trioemqx.core.handlers import connect, leave, publish, subscribe
 from trioemqx.core.states import AUTHENTICATING, NEW
@@ -27,10 +27,12 @@ def handle_early(channel: Channel, kind: int, frame: bytes) -> None:
         if isinstance(packet, Connect):
             connect.handle_connect(channel, packet)
         return
-    if channel.state == AUTHENTICATING and kind == AUTH:
+    if channel.state == AUTHENTICATING and (kind == AUTH or (kind == DISCONNECT and channel.auth_method)):
         packet = _decode(channel, frame)
         if isinstance(packet, Auth):
             connect.handle_auth(channel, packet)
+        elif isinstance(packet, Disconnect):  # [MQTT-3.1.2-30]
+            leave.handle_disconnect(channel, packet)
         return
     raise ProtocolError(0x82, f"packet type {kind} before the connection is established")
 

@@ -19,7 +19,7 @@ def handle_disconnect(channel: Channel, packet: Disconnect) -> None:
     if session is not None and properties is not None and properties.session_expiry_interval is not None:
         if channel.info.expiry_interval == 0 and properties.session_expiry_interval > 0:  # [MQTT5 3.14.2.2.2]
             raise ProtocolError(0x82, "DISCONNECT cannot give an expiry to a session that had none")
-        session.expiry_interval = properties.session_expiry_interval
+        session.expiry_interval = channel.info.expiry_interval = properties.session_expiry_interval
     if packet.code == 0:
         channel.will = None
     channel.close(0, "normal" if packet.code == 0 else reason_name(packet.code))

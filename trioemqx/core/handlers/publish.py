@@ -42,12 +42,12 @@ def handle_publish(channel: Channel, packet: Publish) -> None:
     else:
         channel.recv_qos2 += 1
         metrics.messages_qos2_received += 1
+    topic = packet.topic
+    if packet.properties is not None:  # before the quota: a refused PUBLISH still sets its topic alias
+        topic = _check_properties(channel, packet)
     if channel.quota_until > broker.now:
         _answer_error(channel, packet, QUOTA_EXCEEDED)
         return
-    topic = packet.topic
-    if packet.properties is not None:
-        topic = _check_properties(channel, packet)
     grant = channel.grants.get(topic)
     if grant is None or grant.until <= broker.now:
         grant = _find_grant(channel, packet, topic)
@@ -75,7 +75,7 @@ def accept(channel: Channel, packet: Publish, topic: str, grant: TopicGrant) -> 
         raise ProtocolError(0x9B, f"QoS {qos} is above max_qos_allowed")
     if packet.retain and not channel.zone.retain_available:  # [MQTT-3.2.2-14]
         raise ProtocolError(0x9A, "retained messages are not available")
-    if qos == 2 and not _remember_id(channel, packet):
+    if qos == 2 and not _remember_id(channel, packet, grant):
         return
     message = _message(channel, packet, grant)
     if not broker.router.fresh(grant.route):
@@ -95,8 +95,9 @@ def accept(channel: Channel, packet: Publish, topic: str, grant: TopicGrant) -> 
 
 def _ack(channel: Channel, kind: int, head: bytes, packet_id: int, receivers: int) -> None:
     session = channel.session
-    if session is not None:
-        session.sent.pkt += 1
+    if session is None:  # a hook has kicked the publisher: nothing follows our DISCONNECT
+        return
+    session.sent.pkt += 1
     if receivers or channel.version != 5:
         channel.send_ack(head, packet_id)
     else:  # EMQX tells MQTT 5 publishers when nobody was listening
@@ -160,6 +161,7 @@ def _check_properties(channel: Channel, packet: Publish) -> str:
         raise ProtocolError(0x94, f"topic alias {alias} is outside 1..{channel.zone.max_topic_alias}")
     aliases = channel.aliases
     if topic:
+        validate_topic(topic, 0, channel.zone.max_topic_length)  # before it costs memory
         if aliases is None:
             aliases = channel.aliases = {}
         aliases[alias] = topic
@@ -206,7 +208,7 @@ def decide(channel: Channel, topic: str, allowed: bool) -> TopicGrant:
     count_check(channel, topic, allowed, False)
     if channel.acl is None:
         return remember_grant(channel, topic, allowed, False, 0.0)
-    channel.acl.put(PUBLISH, topic, allowed, now)
+    channel.remember_decision(PUBLISH, topic, allowed)
     return remember_grant(channel, topic, allowed, True, now + channel.acl.ttl)
 
 
@@ -219,9 +221,7 @@ def remember_grant(channel: Channel, topic: str, allowed: bool, cached: bool, un
     """Build the per-topic record; topics that break a cap are refused here, after the ACL as in EMQX."""
     zone = channel.zone
     if allowed:
-        if len(topic) > zone.max_topic_length:
-            raise ProtocolError(0x90, f"topic of {len(topic)} characters, at most {zone.max_topic_length}")
-        validate_topic(topic, zone.max_topic_levels)
+        validate_topic(topic, zone.max_topic_levels, zone.max_topic_length)
     mounted = channel.info.mountpoint + topic
     grant = TopicGrant(mounted, channel.broker.router.route(mounted), allowed, cached, until)
     if until > 0.0:
@@ -259,7 +259,7 @@ def _tell_complete(channel: Channel, topic: str, allowed: bool, from_cache: bool
     )
 
 
-def _remember_id(channel: Channel, packet: Publish) -> bool:
+def _remember_id(channel: Channel, packet: Publish, grant: TopicGrant) -> bool:
     """QoS 2: the packet id is new and there is room for it. A known id is a repetition and is not routed again."""
     session = channel.session
     if session is None:
@@ -269,7 +269,7 @@ def _remember_id(channel: Channel, packet: Publish) -> bool:
     if packet_id in session.awaiting_rel:  # [MQTT-4.3.3-10]
         metrics.packets_publish_inuse += 1
         metrics.messages_dropped += 1
-        _tell_dropped(channel, packet, "packet_identifier_inuse")
+        _tell_dropped(channel, packet, grant, "packet_identifier_inuse")
         code = 0 if packet.dup else 0x91
         if code:
             metrics.packets_publish_error += 1
@@ -281,16 +281,16 @@ def _remember_id(channel: Channel, packet: Publish) -> bool:
         metrics.packets_publish_dropped += 1
         metrics.messages_dropped += 1
         channel.recv_dropped += 1
-        _tell_dropped(channel, packet, "receive_maximum_exceeded")
+        _tell_dropped(channel, packet, grant, "receive_maximum_exceeded")
         raise ProtocolError(0x93, f"more than {limit} QoS 2 messages are waiting for PUBREL")
     session.awaiting_rel[packet_id] = channel.broker.now
     return True
 
 
-def _tell_dropped(channel: Channel, packet: Publish, reason: str) -> None:
+def _tell_dropped(channel: Channel, packet: Publish, grant: TopicGrant, reason: str) -> None:
     hooks = channel.broker.hooks
     if hooks.message_dropped:
-        message = Message(packet.topic, packet.payload, packet.qos, packet.retain, channel.info.clientid)
+        message = _message(channel, packet, grant)
         hooks.notify(hooks.message_dropped, "message_dropped", message, channel.broker.node, reason)
 
 

@@ -20,6 +20,9 @@ def refuse(channel: Channel, error: PacketError) -> None:
     An MQTT 3 client that breaks the protocol only sees the connection close [MQTT-4.8.0-1], except for the return
     codes CONNACK has.
     """
+    told = channel.broker.on_refused
+    if told is not None:
+        told(channel.info, error)
     if channel.state == CONNECTED:
         channel.close(error.code, error.name)
         return

@@ -10,23 +10,34 @@ from typing import TYPE_CHECKING, Final
 
 from trioemqx.core.retained import Search
 from trioemqx.core.subscription import Subscription
+from trioemqx.types import Message
 
 if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
+    from trioemqx.core.session import Session
 
 STEP: Final = 20
-"""Retained messages taken at a time."""
-STEPS_PER_TURN: Final = 10
+"""Retained messages looked up at a time."""
+PER_TURN: Final = 200
+"""Retained messages one client may be given in one turn."""
 
 
 class RetainedWalk:
-    """What is left of one filter's retained messages."""
+    """What is left of one filter's retained messages. `found` is what was looked up and not yet sent, latest first."""
 
-    __slots__ = ("search", "subscription")
+    __slots__ = ("found", "search", "subscription")
 
     def __init__(self, search: Search, subscription: Subscription) -> None:
         self.search = search
         self.subscription = subscription
+        self.found: list[Message] = []
+
+    def look(self, now: float) -> bool:
+        """Look up some more, which may be none; False at the end. What is looked up together is sent by its age."""
+        if self.search.done:
+            return False
+        self.found = sorted(self.search.take(STEP, now), key=_received, reverse=True)
+        return True
 
 
 def start(channel: Channel, subscription: Subscription) -> None:
@@ -44,6 +55,10 @@ def stop(channel: Channel, filter: str) -> None:
         channel.walks.pop(filter, None)
 
 
+def _received(message: Message) -> float:
+    return message.received
+
+
 def walk(channel: Channel) -> None:
     """Deliver a few retained messages; `channel.more` asks for another turn while the client keeps up.
 
@@ -51,19 +66,32 @@ def walk(channel: Channel) -> None:
     """
     session = channel.session
     walks = channel.walks
-    if session is None or not walks or channel.closing:
+    if session is None or not walks:
         return
     broker = channel.broker
-    for _ in range(STEPS_PER_TURN):
-        if not session.has_room():
+    out = channel.out
+    left = PER_TURN
+    while left > 0 and out.size < out.low:
+        if channel.closing or not session.has_room():  # closing: a hook may have kicked the client
             return
         name = next(iter(walks))
         current = walks[name]
-        for message in current.search.take(STEP, broker.now):
-            broker.work += 1
-            session.deliver(message, current.subscription)
-        if current.search.done:
+        if current.found:
+            left -= 1
+            _send(channel, session, current)
+        elif current.look(broker.now):
+            left -= STEP - len(current.found)
+        else:
             del walks[name]
-            if not walks:
-                return
+        if not walks:
+            return
     channel.more = True
+
+
+def _send(channel: Channel, session: Session, current: RetainedWalk) -> None:
+    """One message, unless it has gone meanwhile or its publisher has been banned."""
+    broker = channel.broker
+    message = current.found.pop()
+    if broker.retained.holds(message, broker.now) and not broker.access.source_banned(message.publisher):
+        broker.work += 1
+        session.deliver(message, current.subscription)

@@ -65,10 +65,8 @@ def resume_subscribe(channel: Channel, plan: Plan, allowed: list[bool]) -> None:
 
 def _parse(channel: Channel, name: str, opts: SubOpts) -> ParsedFilter:
     """Syntax of one filter; an invalid one ends the connection with 0x8F."""
-    if len(name) > channel.zone.max_topic_length:
-        raise ProtocolError(0x8F, f"filter of {len(name)} characters, at most {channel.zone.max_topic_length}")
     parsed = parse_filter(name)
-    validate_filter(parsed.filter, 0)
+    validate_filter(parsed.filter, 0, channel.zone.max_topic_length)
     if parsed.group and opts.nl:  # [MQTT-3.8.3-4]
         raise ProtocolError(0x82, "No Local on a shared subscription")
     return parsed
@@ -99,8 +97,7 @@ def _record(channel: Channel, plan: Plan, index: int, allowed: bool, from_cache:
         metrics.client_acl_cache_hit += 1
     else:
         metrics.client_check_acl += 1
-        if channel.acl is not None:
-            channel.acl.put(SUBSCRIBE, filter, allowed, broker.now)
+        channel.remember_decision(SUBSCRIBE, filter, allowed)
     if allowed:
         metrics.client_acl_allow += 1
     else:
@@ -141,7 +138,7 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
     fresh: list[Subscription] = []
     for index in allowed:
         name, opts = plan.filters[index]
-        plan.codes[index] = subscribe_one(channel, name, opts, fresh)
+        plan.codes[index] = 0x80 if opts.deny else subscribe_one(channel, name, opts, fresh)
     _suback(channel, plan)
     for subscription in fresh:
         retained.start(channel, subscription)
@@ -167,7 +164,7 @@ def subscribe_one(channel: Channel, name: str, opts: SubOpts, fresh: list[Subscr
     subscription, is_new = channel.broker.registry.subscribe(session, parsed, name, opts)
     hooks = channel.broker.hooks
     if hooks.session_subscribed:
-        hooks.notify(hooks.session_subscribed, "session_subscribed", channel.info, subscription.name, opts, is_new)
+        hooks.notify(hooks.session_subscribed, "session_subscribed", channel.info, subscription.mounted(), opts, is_new)
     if not parsed.group and (opts.rh == 0 or (opts.rh == 1 and is_new)):  # [MQTT-3.3.1-9..11]
         fresh.append(subscription)
     return opts.qos
@@ -180,6 +177,8 @@ def subscribe_for(channel: Channel, name: str, opts: SubOpts) -> int:
     for subscription in fresh:
         retained.start(channel, subscription)
     retained.walk(channel)
+    if channel.more:
+        channel.out.touch()
     return code
 
 
@@ -254,10 +253,11 @@ def unsubscribe_one(channel: Channel, name: str) -> int:
     subscription = channel.broker.registry.unsubscribe(session, parsed)
     if subscription is None:
         return 0x11
-    retained.stop(channel, subscription.filter)
+    if not subscription.group:
+        retained.stop(channel, subscription.filter)
     hooks = channel.broker.hooks
     if hooks.session_unsubscribed:
         hooks.notify(
-            hooks.session_unsubscribed, "session_unsubscribed", channel.info, subscription.name, subscription.opts
+            hooks.session_unsubscribed, "session_unsubscribed", channel.info, subscription.mounted(), subscription.opts
         )
     return 0
