@@ -137,12 +137,14 @@ level = "warning"
 allow_anonymous = true
 max_inflight = 0
 max_mqueue_len = 0
+max_mqueue_bytes = "1GB"
 max_awaiting_rel = 0
 
 [listener.tcp.external]
 bind = "127.0.0.1:{port}"
 zone = "external"
 max_conn_rate = 1000000
+max_connections = 1024000
 send_timeout = "10m"
 """
 

@@ -35,11 +35,10 @@ def running(broker: Broker, prompt: bool = False, environment: dict[str, str] | 
 
 @dataclass
 class Connections:
-    """Connects a second, bytes of resident memory per idle connection, and how many were refused."""
+    """Connects a second, and bytes of resident memory per idle connection."""
 
     per_s: float
     bytes_each: float
-    refused: int
 
 
 def connections(broker: Broker, count: int) -> Connections:
@@ -54,7 +53,9 @@ def connections(broker: Broker, count: int) -> Connections:
             peak = broker.rss()
 
         result = load.run(broker.port, f"-c {count}", 2, weigh)
-    return Connections(result.connects_per_s, (peak - before) / count, result.refused)
+    if result.refused:  # then nothing was weighed, and the rate is that of refusals
+        raise load.LoadFailed(f"{result.refused} of {count} connections refused")
+    return Connections(result.connects_per_s, (peak - before) / count)
 
 
 def latency(broker: Broker, seconds: int) -> load.Load:
@@ -111,13 +112,14 @@ def subscriptions(broker: Broker, kind: str, count: int, messages: int, seconds:
 
 @dataclass
 class Stuck:
-    """Latency of the others before and behind a backlog, how far memory grew, and what became of the stuck client."""
+    """Latency of the others before and behind a backlog, how far memory grew, how much of the backlog was really there
+    (`held` bytes, read from the stuck client at the end), and whether that client was kept."""
 
     before: load.Load
     behind: load.Load
     grown: int
     kept: bool
-    fill_s: float
+    held: int
 
 
 def stuck_receiver(broker: Broker, megabytes: int, seconds: int) -> Stuck:
@@ -128,15 +130,15 @@ def stuck_receiver(broker: Broker, megabytes: int, seconds: int) -> Stuck:
         stuck.subscribe(["stuck/topic"], qos=1)
         load.run(broker.port, PACED, 1)
         before = load.run(broker.port, PACED, seconds)
-        rss, begin = broker.rss(), time.monotonic()
+        rss = broker.rss()
         filler = Client(broker.port, "filler")
         filler.publish_acknowledged("stuck/topic", payload, megabytes * MEGABYTE // len(payload))
-        fill_s = time.monotonic() - begin
         behind = load.run(broker.port, PACED, seconds)
         grown, kept = broker.rss() - rss, stuck.connected()
+        held = stuck.read_all(megabytes * MEGABYTE)
         filler.close()
         stuck.close()
-    return Stuck(before, behind, grown, kept, fill_s)
+    return Stuck(before, behind, grown, kept, held)
 
 
 LONGEST_TURN = re.compile(r"longest turn: ([\d.]+) ms")

@@ -81,9 +81,9 @@ def test_ws_settings_are_taken_over() -> None:
         allow_origin_absence=False,
         proxy_address_header="X-Real-IP",
     )
-    ws = plan_transport(listener, 12345).ws
+    ws = plan_transport(listener, 20 * MEGABYTE).ws
     assert ws is not None
-    assert (ws.path, ws.piggyback_single, ws.max_frame_size, ws.max_message_size) == ("/socket", True, 5, 12345)
+    assert (ws.path, ws.piggyback_single, ws.max_frame_size, ws.max_message_size) == ("/socket", True, 5, 20 * MEGABYTE)
     assert (ws.check_origin, ws.origins, ws.allow_origin_absence) == (True, ("http://a.test",), False)
     assert ws.address_header == "X-Real-IP"
     assert ws.deflate is None

@@ -32,7 +32,7 @@ async def refusal(broker: TestBroker, version: int, code: int, **connect: object
     assert await client.closed() is None  # [MQTT-3.2.2-7]: nothing after the CONNACK
 
 
-# -- the first packet ----------------------------------------------------------------------------------------------------
+# -- the first packet ------------------------------------------------------------------------------------------------
 
 
 @every_version

@@ -32,7 +32,7 @@ from trioemqx.core.limiter import TokenBucket
 from trioemqx.core.outbox import Outbox
 from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.core.zone import Zone
-from trioemqx.errors import PacketError, ProtocolError
+from trioemqx.errors import MalformedPacket, PacketError, ProtocolError
 from trioemqx.types import ClientInfo, Message, Properties
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 CONNECT_LIMIT: Final = 64 * 1024
 """Bytes a client may send as its first packet; the zone's max_packet_size applies once CONNECT is accepted."""
+CONNECT_HEAD: Final = 0x10
 PINGRESP_FRAME: Final = b"\xd0\x00"
 
 
@@ -159,6 +160,9 @@ class Channel:
         if self.bytes_bucket is not None:
             self._pause(self.bytes_bucket.take(size, self.broker.now))
         self.framer.feed(data)
+        if self.recv_cnt == 1 and data[0] != CONNECT_HEAD:  # not worth waiting for the rest of it [MQTT-3.1.0-1]
+            refuse.refuse(self, ProtocolError(0x82, f"the first byte is {data[0]:#04x}, not a CONNECT's"))
+            return
         self.run()
 
     def run(self) -> None:
@@ -220,6 +224,8 @@ class Channel:
             self.out.put(PINGRESP_FRAME)
         elif kind == SUBSCRIBE or kind == UNSUBSCRIBE or kind == DISCONNECT or kind == AUTH:
             dispatch.handle_control(self, frame)
+        elif kind == 0:  # [MQTT5 2.1.2]
+            raise MalformedPacket("packet type 0 is reserved", "bad_frame_header")
         else:  # a second CONNECT [MQTT-3.1.0-2], or a packet only servers send
             raise ProtocolError(0x82, f"packet type {kind} is not allowed here")
 

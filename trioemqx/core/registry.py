@@ -152,7 +152,11 @@ class Registry:
         `reason` is what the transport saw; a reason the channel chose itself comes first.
         """
         self.channels.pop(channel, None)
-        name = channel.closing or reason
+        return self.leave(channel, channel.closing or reason)
+
+    def leave(self, channel: Channel, name: str) -> str:
+        """The connection is over for the protocol, though its socket may still wait for the peer: the will and the
+        session's clocks do not wait with it. Doing it again changes nothing."""
         if channel.state == CONNECTED:
             self.connected -= 1
         channel.state = NEW

@@ -147,7 +147,7 @@ class Session(Receiver):
     def has_room(self) -> bool:
         """True while more retained messages may be handed over: the client reads and its queue is less than half full."""
         out = self.out
-        if out is None or (out.blocked and out.size > out.low):
+        if out is None or (out.blocked and out.size >= out.low):
             return False
         queue = self.mqueue
         limit = self.zone.max_mqueue_len

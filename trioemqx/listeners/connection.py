@@ -41,23 +41,30 @@ class Connection:
             trio.lowlevel.reschedule(task)
 
     async def run(self) -> None:
-        """Until the connection has ended. Cancelling this task closes the socket."""
-        link = self._link
+        """Until the connection has ended. Cancelling this task closes the socket, and so does a bug in it."""
         try:
-            while not link.gone:
-                channel = link.channel
-                if channel is not None and channel.question is not None:
-                    answer = await self._resolve(channel.question)
-                    self._turn.answered(link, answer)
-                    self._wake()
-                elif self._rung:
-                    self._rung = False
-                    await trio.lowlevel.checkpoint()
-                else:
-                    self._task = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._abort)
+            await self._serve()
+        except Exception:
+            self._turn.drop(self._link, "internal_error")
+            raise
         finally:
-            self._turn.drop(link, "shutdown")
+            self._turn.drop(self._link, "shutdown")
+            self._wake()  # its will, and messages of its share groups, are in the outboxes of others
+
+    async def _serve(self) -> None:
+        link = self._link
+        while not link.gone:
+            channel = link.channel
+            if channel is not None and channel.question is not None:
+                answer = await self._resolve(channel.question)
+                self._turn.answered(link, answer)
+                self._wake()
+            elif self._rung:
+                self._rung = False
+                await trio.lowlevel.checkpoint()
+            else:
+                self._task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _abort(self, raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None

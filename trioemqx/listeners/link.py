@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from trioemqx.core.outbox import Outbox
     from trioemqx.listeners.transport import Transport
 
+READ: Final = 1
+WRITE: Final = 4
+"""Events as epoll has them. Any other bit is an error or a hang-up, which the next read explains."""
+
 FIRST_READ: Final = 2048
 """Bytes asked for until a client shows that it sends more; MOST_READ is a turn's share of one client."""
 MOST_READ: Final = 65536
+
+QUESTION: Final = 1
+PAUSED: Final = 2
+FULL: Final = 4
+"""Why a client is not read, as bits of `Link.held`: a packet waits for an answer, a rate limit is exceeded, the client
+does not take what it has coming."""
 
 
 class SocketLike(Protocol):
@@ -44,17 +54,21 @@ class SocketLike(Protocol):
 class Link:
     """One connection's socket and its state.
 
-    `reading`/`writing` are what the poller was last told. `pending` is what the kernel did not take. `gone` is the
-    reason once the socket is closed, "" before. `bell` is called when the connection's task has something to do.
+    `reading`/`writing` are what the poller was last told; it is told to read while nothing is in `held`. `pending` is
+    what is being sent, from index `at` on. `gone` is the reason once the socket is closed, "" before. `bell` is called
+    when the connection's task has something to do.
     """
 
     __slots__ = (
         "again",
+        "at",
         "bell",
         "channel",
         "close_at",
+        "farewell",
         "fd",
         "gone",
+        "held",
         "home",
         "identify",
         "lingering",
@@ -81,11 +95,16 @@ class Link:
         self.channel: Channel | None = None
         self.out: Outbox | None = None
         self.pending = b""
+        self.at = 0
         self.size = FIRST_READ
+        self.held = 0
         self.reading = True
         self.writing = False
         self.again = False
+        self.farewell = False
+        """The layers have said goodbye."""
         self.lingering = False
+        """Our side is closed, and the peer has a moment to close its own."""
         self.close_at = 0.0
         """When to close for good, also with bytes unsent; 0 = not closing."""
         self.progress_at = 0.0
@@ -100,7 +119,7 @@ class Link:
     def backlog(self) -> int:
         """Bytes waiting for this client: EMQX's send_pend."""
         out = self.out
-        return len(self.pending) + (0 if out is None else out.size)
+        return len(self.pending) - self.at + (0 if out is None else out.size)
 
     def shut_down(self) -> None:
         """Tell the peer that nothing more will come; what is already in the kernel still arrives."""

@@ -6,7 +6,7 @@ import select
 import selectors
 from typing import Final, Protocol
 
-from trioemqx.listeners.turn import READ, WRITE
+from trioemqx.listeners.link import READ, WRITE
 
 MOST_EVENTS: Final = 512
 

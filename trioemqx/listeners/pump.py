@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trioemqx.listeners.link import READ
 from trioemqx.listeners.poller import Poller, make_poller
-from trioemqx.listeners.turn import READ, Turn
+from trioemqx.listeners.turn import Turn
 
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
@@ -66,11 +67,11 @@ class Pump:
             if turn.next_ready >= len(turn.ready):
                 turn.ready = self.poller.poll()
                 turn.next_ready = 0
-            if turn.paused:
+            if len(turn.pauses):
                 turn.release_paused()
             turn.work()
             began = await self._give_way(began, False)
-            while not turn.flush(SLICE):
+            while not turn.flush(began + SLICE - time.perf_counter()):
                 began = await self._give_way(began, True)
             began = await self._give_way(began, False)
 
@@ -85,8 +86,8 @@ class Pump:
 
     async def _wait(self) -> None:
         """Until a socket is ready, `wake` was called, or a rate limit ends."""
-        soonest = min((link.channel.pause_until for link in self.turn.paused if link.channel), default=0.0)
-        if soonest:
+        soonest = self.turn.pauses.next()
+        if soonest is not None:
             with trio.move_on_at(soonest):
                 await trio.lowlevel.wait_readable(self.poller.fileno())
         else:

@@ -244,6 +244,8 @@ def _open(channel: Channel, auth: Properties | None) -> None:
         return
     send_connack(channel, 0, present, _connack_properties(channel, packet, auth) if channel.version == 5 else None)
     channel.connect = None
+    if channel.closing:  # the client takes only packets smaller than our CONNACK
+        return
     session.start(channel.out)
 
 

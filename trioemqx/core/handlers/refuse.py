@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trioemqx.codec.control import Connack
 from trioemqx.codec.encode import encode
@@ -12,6 +12,8 @@ from trioemqx.types import Properties
 
 if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
+
+LARGEST_PACKET: Final = 268_435_460
 
 
 def refuse(channel: Channel, error: PacketError) -> None:
@@ -49,8 +51,38 @@ def send_connack(channel: Channel, code: int, session_present: bool, properties:
         properties = broker.hooks.run_client_connack(channel.info, reason_name(code), properties or Properties())
     v5 = channel.version == 5
     answer = Connack(session_present, code if v5 else connack_return_code(code), properties if v5 else None)
-    channel.out.put(encode(answer, channel.version))
+    frame = encode(answer, channel.version)
+    limit = _largest(channel)
+    if len(frame) > limit:
+        frame = _without_defaults(answer)
+        if len(frame) > limit:  # nothing may be sent that the client cannot take [MQTT-3.1.2-24]
+            channel.close(0, "packet_too_large")
+            return
+    channel.out.put(frame)
     count_connack(channel, code)
+
+
+def _largest(channel: Channel) -> int:
+    """The client's Maximum Packet Size."""
+    packet = channel.connect
+    if packet is None or packet.properties is None or not packet.properties.maximum_packet_size:
+        return LARGEST_PACKET
+    return packet.properties.maximum_packet_size
+
+
+def _without_defaults(answer: Connack) -> bytes:
+    """The CONNACK without topic aliases and without what a client assumes anyway [MQTT5 3.2.2.3]."""
+    properties = answer.properties
+    if properties is not None:
+        properties.topic_alias_maximum = None
+        properties.subscription_identifier_available = None
+        if properties.retain_available:
+            properties.retain_available = None
+        if properties.wildcard_subscription_available:
+            properties.wildcard_subscription_available = None
+        if properties.shared_subscription_available:
+            properties.shared_subscription_available = None
+    return encode(answer, 5)
 
 
 def count_connack(channel: Channel, code: int) -> None:

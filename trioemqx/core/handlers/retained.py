@@ -36,7 +36,8 @@ class RetainedWalk:
         """Look up some more, which may be none; False at the end. What is looked up together is sent by its age."""
         if self.search.done:
             return False
-        self.found = sorted(self.search.take(STEP, now), key=_received, reverse=True)
+        self.found = sorted(self.search.take(STEP, now), key=_received)
+        self.found.reverse()
         return True
 
 
@@ -71,9 +72,11 @@ def walk(channel: Channel) -> None:
     broker = channel.broker
     out = channel.out
     left = PER_TURN
-    while left > 0 and out.size < out.low:
+    while left > 0:
         if channel.closing or not session.has_room():  # closing: a hook may have kicked the client
             return
+        if out.size >= out.low:  # what is there goes to the socket first
+            break
         name = next(iter(walks))
         current = walks[name]
         if current.found:
@@ -85,7 +88,8 @@ def walk(channel: Channel) -> None:
             del walks[name]
         if not walks:
             return
-    channel.more = True
+    if not out.blocked or out.size < out.low:  # else `Channel.drained` comes back here
+        channel.more = True
 
 
 def _send(channel: Channel, session: Session, current: RetainedWalk) -> None:
