@@ -12,7 +12,7 @@ __all__ = ["Node", "__version__", "open_broker"]
 
 
 def __getattr__(name: str) -> object:
-    """`open_broker` and `Node` are imported on first use, so that importing one module does not load the whole broker."""
+    """`open_broker` and `Node` are imported on first use: importing one module must not load the whole broker."""
     if name in ("Node", "open_broker"):
         from trioemqx import node
 

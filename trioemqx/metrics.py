@@ -8,7 +8,8 @@ from __future__ import annotations
 
 
 class Metrics:
-    """All counters of EMQX 4.4's `/metrics`, present from the start with 0, plus named ones that plugins add.
+    """All counters of EMQX 4.4's `/metrics`, present from the start with 0 (hence the long constructor), plus named
+    ones that plugins add.
 
     An attribute is the metric's name with underscores for dots: `packets.connect.received` is
     `packets_connect_received`. `messages.retained` and `messages.delayed` are gauges, set by their owners.

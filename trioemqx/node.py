@@ -6,6 +6,8 @@
         ...
 
 What it yields is the facade: publish, subscribe, kick, look at clients, metrics and stats.
+
+The file is long because this is the one place that knows every part; each function only connects some of them.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from trioemqx.cluster.engine import ClusterEngine
 from trioemqx.cluster.local import LocalEngine
 from trioemqx.cluster.pack import encode_pack
 from trioemqx.config.check import needs_certificates
+from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.listener import ListenerConfig
 from trioemqx.config.load import from_mapping, load
 from trioemqx.config.model import Config
@@ -39,7 +42,7 @@ from trioemqx.core.retained import Retained
 from trioemqx.core.session import Session
 from trioemqx.core.subscription import Receiver
 from trioemqx.core.zone import Zone
-from trioemqx.errors import ListenerError, PacketError
+from trioemqx.errors import ConfigError, ListenerError, PacketError
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.manager import Gate, ListenerManager
@@ -52,6 +55,8 @@ from trioemqx.services.certificates import ensure_self_signed
 from trioemqx.services.flapping import Flapping, FlappingPolicy
 from trioemqx.services.monitor import Monitor, MonitorSettings, SystemProbe
 from trioemqx.services.plugins import HookRegistry
+from trioemqx.services.presence import NAME as PRESENCE
+from trioemqx.services.presence import Presence
 from trioemqx.services.stats import StatsKeeper
 from trioemqx.services.store.memory import MemoryStore
 from trioemqx.services.supervise import supervise
@@ -89,6 +94,9 @@ class Node:
         self.hooks.metrics = self.broker.metrics
         self.alarms = Alarms(
             config.node.name, self.store, self.publish, _alarm_settings(config), wall=wall, now=trio.current_time
+        )
+        self.hooks.register(
+            Presence(config.node.name, self.publish, self._wanted, _presence_qos(config), wall), PRESENCE
         )
         self.stats_keeper = StatsKeeper(self.broker.gauges)
         self.pump = Pump(self.broker, wall)
@@ -279,7 +287,7 @@ class Node:
             channel.close(SHUTTING_DOWN, "shutdown")
         self.broker.wake()
         with trio.move_on_after(DRAIN):
-            while registry.channels:
+            while registry.channels:  # noqa: ASYNC110 - the core that empties it knows no events
                 await trio.sleep(0.02)
         if self._connections is not None:
             self._connections.cancel_scope.cancel()
@@ -397,6 +405,15 @@ def _make_broker(config: Config, access: AccessService) -> Broker:
     broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
     broker.zones = _zones(config)
     return broker
+
+
+def _presence_qos(config: Config) -> int:
+    """`module.presence.qos`. Raises ConfigErrors."""
+    table = config.module.get("presence", {})
+    qos = table.get("qos", 1) if isinstance(table, dict) else None
+    if qos not in (0, 1, 2):
+        raise ConfigErrors([ConfigError("must be 0, 1 or 2", "module.presence.qos")])
+    return int(qos)
 
 
 def _zones(config: Config) -> dict[str, Zone]:

@@ -1,7 +1,7 @@
 """The values everybody passes around: who a client is, what a message carries, how a subscription is set.
 
-These are plain classes, not attrs ones, because the core makes one per message or reads one per delivery and this module
-is compiled with it.
+These are plain classes, not attrs ones, because the core makes one per message or reads one per delivery and this
+module is compiled with it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ PROPERTY_NAMES: Final = (
 class Properties:
     """MQTT 5 properties of any packet [MQTT5 2.2.2]. An absent property is None; times are seconds.
 
-    `user_property` is a list of (name, value) pairs in wire order. `subscription_identifier` is a list because a PUBLISH
-    may carry several.
+    `user_property` is a list of (name, value) pairs in wire order. `subscription_identifier` is a list because a
+    PUBLISH may carry several.
     """
 
     __slots__ = PROPERTY_NAMES

@@ -75,7 +75,7 @@ class BrokerProcess:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
-        self._shown = 0
+        self._shown = self._shown_log = 0
         folder.mkdir(parents=True, exist_ok=True)
         if config is not None:
             self.file.write_text(config, "utf-8")
@@ -179,7 +179,8 @@ class BrokerProcess:
         with self._news:
             print("\n".join(self.lines[self._shown :]))
             self._shown = len(self.lines)
-        if text := self.log():
+        if text := self.log()[self._shown_log :]:
+            self._shown_log += len(text)
             print(f"--- log ---\n{text[-20000:]}")
 
     def _read(self) -> None:

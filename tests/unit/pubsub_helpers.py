@@ -43,8 +43,6 @@ def plug(broker: TestBroker, name: str = "plugin", **calls: Callable[..., Any]) 
     broker.node.hooks.register(plugin, name)
 
 
-
-
 async def messages(client: Client, count: int) -> list[Publish]:
     """The next messages, and then nothing more."""
     found = [await client.receive_publish() for _ in range(count)]

@@ -378,6 +378,24 @@ async def test_client_connect_may_refuse(broker: TestBroker, version: int) -> No
     assert await shutdown_count(broker) == {"connection_rate_exceeded": 1}
 
 
+@both_families
+@pytest.mark.parametrize("code", [0, 1, 0x8E, 0x1FF])
+async def test_a_refusal_with_an_impossible_code_is_a_refusal(broker: TestBroker, version: int, code: int) -> None:
+    """[MQTT-3.2.2-8] What a hook gets wrong must not become a CONNACK "success", nor one no client can read."""
+
+    class Doorman:
+        @hookimpl
+        def client_connect(self, client: ClientInfo) -> None:
+            raise Refuse(code)
+
+    broker.node.hooks.register(Doorman(), "doorman")
+    await refusal(broker, version, 0x87, clientid="c")
+    broker.node.hooks.unregister("doorman")
+    if code:
+        broker.node.hooks.register(Backend(u=Verdict(code)), "backend")
+        await refusal(broker, version, 0x87, clientid="c", username="u")
+
+
 async def test_a_crash_in_client_connect_refuses(broker: TestBroker) -> None:
     """Hooks that can keep clients out fail closed."""
 

@@ -223,7 +223,11 @@ async def test_each_zone_has_its_own_caps(broker: TestBroker) -> None:
     assert (announced.shared_subscription_available, announced.maximum_packet_size) == (0, 1000)
     assert not announced.topic_alias_maximum
     announced = free.connack.properties
-    assert (announced.maximum_qos, announced.retain_available, announced.wildcard_subscription_available) == (None, 1, 1)
+    assert (announced.maximum_qos, announced.retain_available, announced.wildcard_subscription_available) == (
+        None,
+        1,
+        1,
+    )
 
 
 @ZONES

@@ -17,7 +17,10 @@ def _payload_for(size: int, topic: str, qos: int, properties: Properties | None 
     """A payload that makes the whole PUBLISH exactly `size` bytes."""
     empty = len(encode(make_publish(topic, b"", qos, False, False, 1 if qos else 0, properties), version))
     for length in range(size - empty + 1):
-        if len(encode(make_publish(topic, b"x" * length, qos, False, False, 1 if qos else 0, properties), version)) == size:
+        if (
+            len(encode(make_publish(topic, b"x" * length, qos, False, False, 1 if qos else 0, properties), version))
+            == size
+        ):
             return b"x" * length
     raise AssertionError(f"no payload gives {size} bytes")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 from session_helpers import Counted, Recorder, both_families, every_version, props, zone
@@ -161,7 +162,7 @@ async def test_a_lower_subscription_makes_a_message_qos0_for_the_queue(broker: T
 
 @both_families
 async def test_live_qos0_does_not_overtake_qos0_that_waits(broker: TestBroker, version: int) -> None:
-    """[MQTT-4.6.0-5] A backlog larger than the outbox goes out in pieces; what is published meanwhile comes after it."""
+    """[MQTT-4.6.0-5] A backlog larger than the outbox goes out in pieces; what is published meanwhile comes later."""
     await absent(broker, version)
     send(broker, "t", *[b"%03d" % number + b"x" * 60_000 for number in range(60)], qos=0)
     client = await back(broker, version)
@@ -197,6 +198,22 @@ async def test_dequeuing_fills_the_window_and_no_more(broker: TestBroker, versio
 
 
 @both_families
+@zone(max_inflight=2)
+async def test_once_the_queue_is_empty_messages_go_out_at_once_again(broker: TestBroker, version: int) -> None:
+    """An empty queue holds nothing up, also when no acknowledgement is on its way that would look into it."""
+    await absent(broker, version)
+    send(broker, "t", b"waited")
+    client = await back(broker, version)
+    assert await drain(client) == [b"waited"]
+    session = broker.node.find("c")
+    assert session is not None
+    assert session.mqueue is None
+    for qos in (1, 2, 0):
+        send(broker, "t", b"live", qos=qos)
+        assert await drain(client) == [b"live"]
+
+
+@both_families
 async def test_messages_of_a_backlog_keep_their_order_and_later_ones_wait(broker: TestBroker, version: int) -> None:
     """[MQTT-4.6.0-5] QoS 1 published after the resume comes after what waited, though the window has room."""
     await absent(broker, version)
@@ -204,6 +221,21 @@ async def test_messages_of_a_backlog_keep_their_order_and_later_ones_wait(broker
     client = await back(broker, version)
     send(broker, "t", b"060")
     assert [int(payload[:3]) for payload in await drain(client)] == list(range(61))
+
+
+@both_families
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_a_queue_goes_on_when_the_kernel_took_the_whole_outbox(
+    broker: TestBroker, version: int, qos: int
+) -> None:
+    """An outbox that is full, and then empty at once, has never been "blocked": the queue must go on all the same."""
+    await absent(broker, version)
+    listener = broker.node._inside["default"]
+    listener.config = attrs.evolve(listener.config, outbox_high_watermark=1000, outbox_low_watermark=500)
+    send(broker, "t", *[b"%03d" % number + b"x" * 400 for number in range(100)], qos=qos)
+    client = await back(broker, version)
+    client.auto_ack = False
+    assert [int(payload[:3]) for payload in await drain(client)] == list(range(100))
 
 
 # -- priorities ------------------------------------------------------------------------------------------------------

@@ -125,7 +125,11 @@ async def test_counters(broker: TestBroker) -> None:
 async def test_properties_are_kept(broker: TestBroker) -> None:
     publisher = await broker.client("p")
     sent = props(
-        content_type="c", response_topic="r", correlation_data=b"d", payload_format_indicator=1, user_property=[("a", "b")]
+        content_type="c",
+        response_topic="r",
+        correlation_data=b"d",
+        payload_format_indicator=1,
+        user_property=[("a", "b")],
     )
     await publisher.publish("t", b"x", qos=1, retain=True, properties=sent)
     client = await broker.client("c")

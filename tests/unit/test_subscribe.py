@@ -30,7 +30,9 @@ INVALID_FILTERS = [
 """Syntax errors, nested or bare share prefixes, wild or empty groups."""
 
 
-async def _subscribe_raw(client: Client, filters: list[tuple[str, SubOpts]], properties: Properties | None = None) -> None:
+async def _subscribe_raw(
+    client: Client, filters: list[tuple[str, SubOpts]], properties: Properties | None = None
+) -> None:
     await client.send(Subscribe(77, filters, properties))
 
 
@@ -308,7 +310,9 @@ async def test_hooks_hear_mounted_filters(broker: TestBroker) -> None:
     await client.subscribe(*names)
     assert await client.unsubscribe(*names) == [0, 0, 0, 0]
     mounted = ["m/t", "$share/g/m/t", "$queue/m/t", "m/x"]
-    assert heard == [("?", name) for name in names] + [("+", name) for name in mounted] + [("-", name) for name in mounted]
+    assert heard == [("?", name) for name in names] + [("+", name) for name in mounted] + [
+        ("-", name) for name in mounted
+    ]
 
 
 async def test_a_refused_filter_is_not_announced(broker: TestBroker) -> None:

@@ -215,14 +215,14 @@ class Channel:
             ack = decode_ack(frame, self.version)
             self.broker.metrics.packets_puback_received += 1
             session.puback(ack.packet_id)
-        elif kind == PUBREC or kind == PUBREL or kind == PUBCOMP:
+        elif kind == PUBREC or kind == PUBREL or kind == PUBCOMP:  # noqa: SIM109 - a tuple would be built each time
             acks.handle_ack(self, decode_ack(frame, self.version))
         elif kind == PINGREQ:
             dispatch.check_pingreq(frame)
             self.broker.metrics.packets_pingreq_received += 1
             self.broker.metrics.packets_pingresp_sent += 1
             self.out.put(PINGRESP_FRAME)
-        elif kind == SUBSCRIBE or kind == UNSUBSCRIBE or kind == DISCONNECT or kind == AUTH:
+        elif kind == SUBSCRIBE or kind == UNSUBSCRIBE or kind == DISCONNECT or kind == AUTH:  # noqa: SIM109
             dispatch.handle_control(self, frame)
         elif kind == 0:  # [MQTT5 2.1.2]
             raise MalformedPacket("packet type 0 is reserved", "bad_frame_header")

@@ -158,6 +158,9 @@ class MQueue:
     def __len__(self) -> int:
         return self._count
 
+    def __bool__(self) -> bool:  # mypyc takes an `MQueue | None` without it for true whenever it is not None
+        return self._count > 0
+
     def put(self, delivery: Delivery) -> Delivery | None:
         """Append a delivery. Returns what had to go for it, the first of perhaps several (`overflow` gives the others).
         `delivery` itself is among them when it was refused: because QoS 0 is not stored, because it is bigger than the

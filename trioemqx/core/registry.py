@@ -55,7 +55,7 @@ class Registry:
         self.client_disconnect_discarded = False
         self.client_disconnect_takeovered = False
         self.on_session_end: Callable[[ClientInfo, str], None] | None = None
-        """Told how a session ended that had outlived its connection; the end of a connection is seen by its listener."""
+        """Told how a session ended that had outlived its connection; a listener itself sees a connection's end."""
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
@@ -342,10 +342,11 @@ class Registry:
 
 def _shared_leftovers(session: Session) -> list[tuple[Message, str, str]]:
     """Messages of share groups that this session has not acknowledged: QoS 1 in flight, QoS 1 and 2 in its queue."""
-    found = []
-    for delivery in session.inflight.values():
-        if delivery.group and delivery.qos == 1 and delivery.state == SENT:
-            found.append((delivery.message, delivery.group, delivery.filter))
+    found = [
+        (delivery.message, delivery.group, delivery.filter)
+        for delivery in session.inflight.values()
+        if delivery.group and delivery.qos == 1 and delivery.state == SENT
+    ]
     queue = session.mqueue
     while queue:
         waiting = queue.get(session.broker.now)

@@ -2,6 +2,8 @@
 
 A session outlives its connection. While a channel is attached, `out` is that connection's outbox and deliveries become
 bytes at once; without one they are queued. Nothing here waits: a slow or absent client costs its publishers an append.
+
+The file is long because window, backlog and queue are one state that every method keeps consistent.
 """
 
 from __future__ import annotations
@@ -145,7 +147,7 @@ class Session(Receiver):
         return self.out is not None and len(self.inflight) < self.window
 
     def has_room(self) -> bool:
-        """True while more retained messages may be handed over: the client reads and its queue is less than half full."""
+        """True while more retained messages may be handed over: the client reads, its queue is less than half full."""
         out = self.out
         if out is None or (out.blocked and out.size >= out.low):
             return False

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 
 class Zone:
-    """Effective settings of one zone (`zone.<name>.*` over `mqtt.*` over the built-in value)."""
+    """Effective settings of one zone (`zone.<name>.*` over `mqtt.*` over the built-in value); one attribute for each,
+    which makes the constructor long."""
 
     def __init__(self, name: str = "default") -> None:
         self.name = name

@@ -99,11 +99,12 @@ class ListenerManager:
     def update(self, configs: Sequence[ListenerConfig], zones: dict[str, Zone]) -> list[str]:
         """Take new settings and certificates for connections made from now on; returns a line per listener that would
         have to be opened, closed or bound elsewhere, or that could not use them."""
-        problems = []
         self._zones = zones
         wanted = {config.id: config for config in configs}
-        for name in wanted.keys() ^ self.listeners.keys():
-            problems.append(f"{name}: needs a restart to be {'opened' if name in wanted else 'closed'}")
+        problems = [
+            f"{name}: needs a restart to be {'opened' if name in wanted else 'closed'}"
+            for name in wanted.keys() ^ self.listeners.keys()
+        ]
         for name, listener in self.listeners.items():
             config = wanted.get(name)
             if config is None:

@@ -236,8 +236,8 @@ class Writing:
     # -- ending ------------------------------------------------------------------------------------------------------
 
     def _close(self, link: Link, channel: Channel) -> None:
-        """The channel wants to end. `_load` has said goodbye on every layer once all else was sent; then the peer gets a
-        moment to close from its side, so that a reset does not destroy our last words."""
+        """The channel wants to end. `_load` has said goodbye on every layer once all else was sent; then the peer gets
+        a moment to close from its side, so that a reset does not destroy our last words."""
         if link.close_at == 0.0:
             link.close_at = self.broker.now + self.close_deadline
             # The protocol is done with this connection: its will goes out now, not when the peer has closed.

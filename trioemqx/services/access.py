@@ -64,7 +64,7 @@ class AccessService:
         return 0
 
     def authenticate_now(self, client: ClientInfo, zone: Zone, password: bytes | None) -> Verdict | None:
-        """The default result when no backend is asked: none is loaded, the zone bypasses them, or quick deny applies."""
+        """The default result when no backend is asked: none is there, the zone bypasses them, or quick deny applies."""
         if zone.allow_anonymous == "false_quick_deny" and not client.username and not zone.bypass_auth_plugins:
             return Verdict(NOT_AUTHORIZED)
         if not self._hooks.client_authenticate or zone.bypass_auth_plugins:
@@ -131,6 +131,9 @@ class AccessService:
                 return AuthStep("fail", code=NOT_AUTHORIZED)
             if isinstance(step, AuthStep):
                 return step
+            if step is not None:
+                self._failed(plugin, "client_enhanced_authenticate", TypeError(f"not an AuthStep: {step!r:.100}"))
+                return AuthStep("fail", code=NOT_AUTHORIZED)
         return AuthStep("fail", code=0x8C)
 
     def _failed(self, plugin: str, point: str, error: Exception) -> None:

@@ -303,7 +303,7 @@ def _denied(channel: Channel, packet: Publish) -> None:
 
 
 def _answer_error(channel: Channel, packet: Publish, code: int) -> None:
-    """Refuse one PUBLISH and keep the connection. An MQTT 3 client gets an ordinary acknowledgement: it has no other."""
+    """Refuse one PUBLISH and keep the connection. An MQTT 3 client gets the usual acknowledgement, having no other."""
     metrics = channel.broker.metrics
     if packet.qos == 0:
         if code == QUOTA_EXCEEDED:

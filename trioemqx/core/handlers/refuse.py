@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trioemqx.codec.codes import CONNACK_CODES
 from trioemqx.codec.control import Connack
 from trioemqx.codec.encode import encode
 from trioemqx.core.states import CONNECTED
@@ -38,7 +39,10 @@ def refuse(channel: Channel, error: PacketError) -> None:
 
 
 def refuse_connect(channel: Channel, code: int) -> None:
-    """Refuse a well-formed CONNECT with a reason code."""
+    """Refuse a well-formed CONNECT with a reason code. One that CONNACK may not carry, which is a hook's mistake, is
+    sent as "not authorized"."""
+    if code == 0 or code not in CONNACK_CODES:
+        code = 0x87
     send_connack(channel, code, False, None)
     channel.close(0, reason_name(code))
 

@@ -73,7 +73,7 @@ def _parse(channel: Channel, name: str, opts: SubOpts) -> ParsedFilter:
 
 
 def _allowed_now(channel: Channel, plan: Plan, index: int) -> bool:
-    """Decide one filter without waiting, from the cache or because nobody has to be asked; False if that is not possible.
+    """Decide one filter without waiting, from the cache or because nobody has to be asked; False when it cannot be.
     The ACL sees the inner filter, without share prefix and mountpoint."""
     broker = channel.broker
     filter = plan.parsed[index].filter
@@ -147,7 +147,7 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
 
 
 def subscribe_one(channel: Channel, name: str, opts: SubOpts, fresh: list[Subscription]) -> int:
-    """Caps and registration of one filter; returns its reason code. Filters that want retained messages join `fresh`."""
+    """Caps and registration of one filter; returns its reason code. Those that want retained messages join `fresh`."""
     session = channel.session
     if session is None:
         return 0x80
@@ -197,9 +197,9 @@ def _cap(channel: Channel, session: Session, parsed: ParsedFilter) -> int:
         if broker.exclusive.holder(mounted) is not None:
             return 0x97
     key = broker.registry.key(parsed, mounted)
-    if zone.max_subscriptions and len(session.subscriptions) >= zone.max_subscriptions:
-        if key not in session.subscriptions:
-            return 0x97
+    full = zone.max_subscriptions and len(session.subscriptions) >= zone.max_subscriptions
+    if full and key not in session.subscriptions:
+        return 0x97
     if parsed.exclusive:
         broker.exclusive.claim(mounted, session.clientid)
     return 0
