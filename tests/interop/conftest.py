@@ -17,6 +17,7 @@ from layer_peers import Authority  # noqa: E402
 
 from trioemqx.services.certificates import ensure_self_signed  # noqa: E402
 
+# MQTT.js asks for the subprotocol mqttv3.1 when it speaks MQTT 3.1; EMQX's defaults do not have that one.
 CONFIG = """
 allow_anonymous = true
 acl_nomatch = "allow"
@@ -65,9 +66,11 @@ peer_cert_as_username = "cn"
 
 [listener.ws.main]
 bind = "127.0.0.1:0"
+supported_subprotocols = "mqtt, mqttv3.1"
 
 [listener.wss.main]
 bind = "127.0.0.1:0"
+supported_subprotocols = "mqtt, mqttv3.1"
 keyfile = "{folder}/key.pem"
 certfile = "{folder}/cert.pem"
 """

@@ -12,6 +12,7 @@ const QOS = [0, 1, 2]
 const once = (client, event) => new Promise((resolve, reject) => {
   client.once(event, (...values) => resolve(values))
   client.once('error', reject)
+  client.once('close', () => reject(new Error(`closed instead of ${event}`)))
 })
 
 async function roundTrip (version) {

@@ -9,7 +9,7 @@ import pytest
 
 from trioemqx.codec.packets import Publish
 from trioemqx.hookspecs import hookimpl
-from trioemqx.testing import Client, TestBroker
+from trioemqx.testing import Client, Closed, TestBroker
 from trioemqx.types import Properties
 
 ALL_VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
@@ -50,7 +50,11 @@ async def messages(client: Client, count: int) -> list[Publish]:
     return found
 
 
-async def delta(broker: TestBroker, before: dict[str, int]) -> dict[str, int]:
-    """The counters that have changed, without the byte and packet totals."""
-    now = broker.node.metrics
-    return {name: now[name] - before[name] for name in now if now[name] != before[name]}
+async def last_words(client: Client) -> list[object]:
+    """Every packet up to the end of the connection, also those that must not follow a DISCONNECT."""
+    found: list[object] = []
+    while True:
+        try:
+            found.append(await client.receive())
+        except Closed:
+            return found

@@ -819,6 +819,7 @@ async def test_qos2_in_runs_the_publish_hook_once(broker: TestBroker) -> None:
 
 
 def test_every_point_is_compiled_and_tested() -> None:
-    compiled = {name for name in vars(Hooks()) if name != "crashed"}
+    hooks = Hooks()  # a compiled one has no __dict__
+    compiled = {name for name in dir(hooks) if getattr(hooks, name) == ()}
     tested = {name.removeprefix("test_hook_") for name in globals() if name.startswith("test_hook_")}
     assert set(ASYNC) | set(SYNC) == compiled == tested

@@ -66,6 +66,9 @@ class Registry:
         start, so that nobody reads what was queued for somebody else.
         """
         old = self.sessions.get(info.clientid)
+        if old is not None and old.channel is not None and old.channel.closing:
+            self.leave(old.channel, old.channel.closing)  # its end came in the same turn and has not been written yet
+            old = self.sessions.get(info.clientid)
         if old is not None and not info.clean_start and old.info.username == info.username:
             self._take_over(old, channel, info)
             return old, True
