@@ -43,9 +43,10 @@ from trioemqx.core.session import Session
 from trioemqx.core.subscription import Receiver
 from trioemqx.core.zone import Zone
 from trioemqx.errors import ConfigError, ListenerError, PacketError
+from trioemqx.listeners.gate import Gate
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
-from trioemqx.listeners.manager import Gate, ListenerManager
+from trioemqx.listeners.manager import ListenerManager
 from trioemqx.listeners.pump import Pump
 from trioemqx.services import sweeper, systopics
 from trioemqx.services.access import AccessService
@@ -102,9 +103,12 @@ class Node:
         self.pump = Pump(self.broker, wall)
         self.cluster: ClusterEngine = LocalEngine(config.node.name)
         self.broker.forward = lambda name, message: self.cluster.forward(name, encode_pack([message]))
-        gate = Gate(self.broker.registry, _max_connections(config), config.limits.max_unauthenticated)
+        limits = config.limits
+        self.gate = Gate(
+            self.pump, _max_connections(config), limits.max_unauthenticated, limits.max_connect_packet_size
+        )
         self.listeners = ListenerManager(
-            [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, gate
+            [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, self.gate
         )
         self._connections: trio.Nursery | None = None
         self._inside: dict[str, Listener] = {}

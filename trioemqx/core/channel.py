@@ -221,7 +221,7 @@ class Channel:
             dispatch.check_pingreq(frame)
             self.broker.metrics.packets_pingreq_received += 1
             self.broker.metrics.packets_pingresp_sent += 1
-            self.out.put(PINGRESP_FRAME)
+            self.send(PINGRESP_FRAME)
         elif kind == SUBSCRIBE or kind == UNSUBSCRIBE or kind == DISCONNECT or kind == AUTH:  # noqa: SIM109
             dispatch.handle_control(self, frame)
         elif kind == 0:  # [MQTT5 2.1.2]
@@ -251,9 +251,16 @@ class Channel:
 
     # -- bytes out ---------------------------------------------------------------------------------------------------
 
+    def send(self, frame: bytes) -> None:
+        """Put one packet of ours into the outbox; messages go there through the session."""
+        self.out.put(frame)
+        session = self.session
+        if session is not None:
+            session.sent.pkt += 1
+
     def send_ack(self, head: bytes, packet_id: int) -> None:
         """A two-byte-body acknowledgement: `head` is fixed header and length."""
-        self.out.put(head + PACKET_ID[packet_id])
+        self.send(head + PACKET_ID[packet_id])
 
     def drained(self) -> None:
         """The outbox fell below its low mark: go on with what waited for that."""
@@ -268,7 +275,7 @@ class Channel:
         if self.closing:
             return
         if self.state == CONNECTED and self.version == 5 and code and self.connect is None:  # CONNACK comes first
-            self.out.put(bytes((0xE0, 0x01, code)))
+            self.send(bytes((0xE0, 0x01, code)))
             self.broker.metrics.packets_disconnect_sent += 1
         session = self.session
         if session is not None:

@@ -353,7 +353,7 @@ def _shared_leftovers(session: Session) -> list[tuple[Message, str, str]]:
     queue = session.mqueue
     while queue:
         waiting = queue.get(session.broker.now)
-        queue.drain_expired()
+        session.drop_expired(queue)
         if waiting is None:
             break
         if waiting.group and waiting.qos > 0:

@@ -26,14 +26,29 @@ from trioemqx.types import ClientInfo
 if TYPE_CHECKING:
     from trioemqx.config.listener import ListenerConfig
     from trioemqx.core.zone import Zone
-    from trioemqx.listeners.manager import Gate
+    from trioemqx.listeners.gate import Gate
     from trioemqx.listeners.pump import Pump
     from trioemqx.services.access import AccessService
 
 log = logging.getLogger("trioemqx.listeners")
 
 ACCEPTS_PER_TURN: Final = 64
+GATE_PAUSE: Final = 0.1
+SHED_PAUSE: Final = 0.5
+"""Seconds without accepting, at a limit and without descriptors."""
 NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PEER_ERRORS: Final = (
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.EPERM,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENOPROTOOPT,
+    errno.EOPNOTSUPP,
+)
+"""Errors of the connection that was to be accepted, which Linux reports through `accept`."""
 UNCOUNTED: Final = frozenset({"shutdown"})
 """Ends that EMQX does not count: we stopped."""
 
@@ -59,6 +74,7 @@ class Listener:
         self._plan: TransportPlan | None = None
         self._socket: socket.socket | None = None
         self._reserve = -1
+        self._last_port = 0
         self._rate = _accept_rate(config)
         """Accepted sockets; an empty bucket pauses accepting."""
 
@@ -76,46 +92,77 @@ class Listener:
 
     def open(self) -> None:
         """Read certificates and bind. Raises ListenerError with the listener, the address and the reason."""
-        config = self.config
-        self._plan = plan_transport(config, self.zone.max_packet_size)
+        self._plan = plan_transport(self.config, self.zone.max_packet_size)
+        self._use(self._bind(self.config, self._last_port))
+
+    def _bind(self, config: ListenerConfig, last_port: int = 0) -> socket.socket:
+        """A listening socket. With port 0, `last_port` is tried to be had again after a crash."""
         where = f"listener.{config.kind}.{config.name}"
+        port = config.port or last_port
         try:
-            info = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            info = socket.getaddrinfo(config.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
             sock = socket.socket(info[0], info[1])
         except OSError as error:
             raise ListenerError(f"{where}: {config.host} is not an address here: {error.strerror or error}") from None
         try:
-            self._options(sock)
+            sock.setblocking(False)
+            if config.reuseaddr:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _options(sock, config, self.zone)
             sock.bind(info[4])
             sock.listen(config.backlog)
         except OSError as error:
             sock.close()
             text = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be bound: {error.strerror}"
-            raise ListenerError(f"{where}: {config.host}:{config.port} {text}") from None
-        self._socket = sock
-        host, port = sock.getsockname()[:2]
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            raise ListenerError(f"{where}: {config.host}:{port} {text}") from None
+        return sock
 
-    def _options(self, sock: socket.socket) -> None:
-        config = self.config
-        sock.setblocking(False)
-        if config.reuseaddr:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if config.recbuf:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.recbuf)
-        if config.sndbuf:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.sndbuf)
+    def _use(self, sock: socket.socket) -> None:
+        """Accept on this socket from now on."""
+        self._retire()
+        self._socket = sock
+        host, self._last_port = sock.getsockname()[:2]
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        if self._reserve < 0:
+            self._reserve = _reserve()
+
+    def _retire(self) -> None:
+        """Close the listening socket; `run` notices and goes on with the next one, if there is one."""
+        if self._socket is not None:
+            sock, self._socket = self._socket, None
+            trio.lowlevel.notify_closing(sock)
+            sock.close()
 
     def update(self, config: ListenerConfig, zone: Zone) -> None:
-        """Take new settings, certificate files included, for connections made from now on. Raises ListenerError and
-        keeps everything as it was when they cannot be used."""
-        if self._plan is not None:
-            self._plan = plan_transport(config, zone.max_packet_size)
+        """Take new settings, certificate files included, for connections made from now on; those that exist are not
+        touched, also when the listener moves to another address. Raises ListenerError and keeps everything as it was
+        when the new settings cannot be used."""
+        plan = plan_transport(config, zone.max_packet_size) if self._plan is not None else None
+        if self._socket is not None and config.bind != self.config.bind:
+            self._move(config)
         if config.max_conn_rate != self.config.max_conn_rate:
             self._rate = _accept_rate(config)
+        self._plan = plan
         self.config = config
         self.zone = zone
+        if self._socket is not None:
+            _options(self._socket, config, zone)
+            self._socket.listen(config.backlog)
+
+    def _move(self, config: ListenerConfig) -> None:
+        """Listen on another address. When only the host differs the port has to be given up first."""
+        try:
+            sock = self._bind(config)
+        except ListenerError:
+            if config.port != self.port:
+                raise
+            self._retire()
+            try:
+                sock = self._bind(config)
+            except ListenerError:
+                self._use(self._bind(self.config, self._last_port))
+                raise
+        self._use(sock)
 
     def reload_certificates(self) -> None:
         """New handshakes use the files as they are now; connections that exist are not touched. Raises ListenerError
@@ -125,9 +172,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening; connections live on."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._retire()
         if self._reserve >= 0:
             os.close(self._reserve)
             self._reserve = -1
@@ -135,10 +180,13 @@ class Listener:
     # -- accepting ---------------------------------------------------------------------------------------------------
 
     async def run(self, connections: trio.Nursery) -> None:
-        """Accept until cancelled; each connection becomes a task of `connections`."""
+        """Accept until cancelled or closed; each connection becomes a task of `connections`."""
         try:
             while (listening := self._socket) is not None:
-                await trio.lowlevel.wait_readable(listening)
+                try:
+                    await trio.lowlevel.wait_readable(listening)
+                except trio.ClosedResourceError:  # the listener moved to another address
+                    continue
                 pause = self._accept_ready(listening, connections)
                 if pause > 0.0:
                     await trio.sleep(pause)
@@ -149,18 +197,20 @@ class Listener:
         """Accept what waits, within limits; returns seconds to pause."""
         for _ in range(ACCEPTS_PER_TURN):
             if not self._gate.open():
-                return 0.1
+                return GATE_PAUSE
+            if self.config.websocket and self.current >= self.config.max_connections:  # EMQX's soft limit
+                return GATE_PAUSE
             try:
                 sock, address = listening.accept()
             except BlockingIOError:
                 return 0.0
-            except ConnectionAbortedError:
-                continue
             except OSError as error:
-                if error.errno not in NO_DESCRIPTORS:
+                if error.errno in NO_DESCRIPTORS:
+                    self._shed(listening)
+                    return SHED_PAUSE
+                if error.errno not in PEER_ERRORS:
                     raise
-                self._shed(listening)
-                return 0.5
+                continue
             self._welcome(sock, address, connections)
             if self._rate is not None:
                 wait = self._rate.take(1, trio.current_time())
@@ -172,32 +222,39 @@ class Listener:
         """No descriptors: close the first waiting socket with our reserve, so that its client is not left hanging and
         the listener does not spin."""
         log.error("%s: out of file descriptors; accepting pauses", self.id)
-        os.close(self._reserve)
+        if self._reserve >= 0:
+            os.close(self._reserve)
         try:
             sock, _ = listening.accept()
             sock.close()
-        except OSError:
-            self.refused += 1
-        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._refuse()
+        except OSError as error:
+            log.debug("%s: %s", self.id, error)
+        self._reserve = _reserve()
+
+    def _refuse(self) -> None:
+        self.refused += 1
+        self._pump.broker.metrics.connection_refused += 1
 
     def _welcome(self, sock: socket.socket, address: tuple[str, int], connections: trio.Nursery) -> None:
-        """Refuse or start one accepted socket."""
-        host = address[0]
+        """Refuse or start one accepted socket. Options are inherited from the listening one."""
+        host = plain_host(address[0])
         if self.current >= self.config.max_connections or not self._allowed(host):
-            self.refused += 1
-            self._pump.broker.metrics.connection_refused += 1
+            self._refuse()
             sock.close()
             return
-        sock.setblocking(False)
         try:
-            if self.config.nodelay:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _keepalive(sock, self.zone)
+            sock.setblocking(False)
             local = sock.getsockname()
+            link = self.adopt(sock, sock.fileno(), host, address[1], plain_host(local[0]), local[1], connections)
         except OSError:  # reset before we looked at it
             sock.close()
-            return
-        self.adopt(sock, sock.fileno(), host, address[1], local[0], local[1], connections)
+        except Exception as error:  # a bug in what is made for each connection is this connection's end
+            sock.close()
+            self._pump.broker.metrics.connection_crashed += 1
+            log.error("%s: a connection could not be started", self.id, exc_info=error)
+        else:
+            self._gate.watch(link)
 
     def adopt(
         self,
@@ -227,16 +284,19 @@ class Listener:
         pump.tell_time()
         out = Outbox(pump.turn.dirty, link, config.outbox_high_watermark, config.outbox_low_watermark)
         channel = Channel(pump.broker, self.zone, info, out, trio.current_time() + self._patience())
+        channel.framer.limit = min(self._gate.max_connect_packet_size, self.zone.max_packet_size)
+        if config.rate_limit is not None:
+            channel.bytes_bucket = TokenBucket(config.rate_limit[0], config.rate_limit[1])
         link.channel = channel
         link.out = out
         link.home = self
         if transport is not None:
             link.identify = self._identify
+        pump.turn.add(link)
         pump.broker.registry.channels[channel] = None
         self.current += 1
         self.peak = max(self.peak, self.current)
         connection = Connection(link, pump.turn, self._access.resolve, pump.wake)
-        pump.turn.add(link)
         connections.start_soon(self._guard, connection, link)
         return link
 
@@ -302,13 +362,31 @@ def _accept_rate(config: ListenerConfig) -> TokenBucket | None:
     return None if config.max_conn_rate is None else TokenBucket(config.max_conn_rate, 1.0)
 
 
-def _keepalive(sock: socket.socket, zone: Zone) -> None:
-    """The zone's `tcp_keepalive`."""
-    if zone.tcp_keepalive is None:
-        return
-    idle, interval, probes = zone.tcp_keepalive
+def _options(sock: socket.socket, config: ListenerConfig, zone: Zone) -> None:
+    """What sockets accepted from a listening one inherit: buffers, TCP_NODELAY, and keep-alive, without which a client
+    that asked for no MQTT keep-alive and lost its network would stay for ever."""
+    if config.recbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.recbuf)
+    if config.sndbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.sndbuf)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(config.nodelay))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):
+    if zone.tcp_keepalive is not None and hasattr(socket, "TCP_KEEPIDLE"):
+        idle, interval, probes = zone.tcp_keepalive
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
+
+
+def _reserve() -> int:
+    """A descriptor to give up when there are no others; -1 when not even this one can be had."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def plain_host(host: str) -> str:
+    """One spelling per address: an IPv4 client of an IPv6 socket is known by its IPv4 address."""
+    mapped = host.removeprefix("::ffff:")
+    return mapped if "." in mapped else host

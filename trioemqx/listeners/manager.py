@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -16,8 +16,8 @@ from trioemqx.services.supervise import supervise
 
 if TYPE_CHECKING:
     from trioemqx.config.listener import ListenerConfig
-    from trioemqx.core.registry import Registry
     from trioemqx.core.zone import Zone
+    from trioemqx.listeners.gate import Gate
     from trioemqx.listeners.link import Link
     from trioemqx.listeners.pump import Pump
     from trioemqx.services.access import AccessService
@@ -25,25 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trioemqx.listeners")
 
-
-class Gate:
-    """The node's limits on sockets: all connections, and those that have not been accepted by a CONNECT yet."""
-
-    def __init__(self, registry: Registry, max_connections: int, max_unauthenticated: int) -> None:
-        self._registry = registry
-        self.max_connections = max_connections
-        self.max_unauthenticated = max_unauthenticated
-        self.waited = 0
-        """How often accepting paused because a limit was reached."""
-
-    def open(self) -> bool:
-        """True while another socket may be accepted."""
-        registry = self._registry
-        count = len(registry.channels)
-        if count < self.max_connections and count - registry.connected < self.max_unauthenticated:
-            return True
-        self.waited += 1
-        return False
+ADMINISTRATIVE_ACTION: Final = 0x98
 
 
 class ListenerManager:
@@ -57,7 +39,9 @@ class ListenerManager:
         self._access = access
         self._gate = gate
         self.listeners: dict[str, Listener] = {config.id: self.make(config) for config in configs}
-        self._scopes: dict[str, trio.CancelScope] = {}
+        self._accepting: trio.Nursery | None = None
+        self._connections: trio.Nursery | None = None
+        self._on_crash: Crashed | None = None
         pump.turn.ended = _tell_listener
 
     def make(self, config: ListenerConfig) -> Listener:
@@ -75,47 +59,75 @@ class ListenerManager:
 
     def close(self) -> None:
         """Stop listening everywhere; connections live on."""
-        for scope in self._scopes.values():
-            scope.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel_scope.cancel()
         for listener in self.listeners.values():
             listener.close()
 
     async def run(self, connections: trio.Nursery, on_crash: Crashed) -> None:
-        """Accept on all listeners until cancelled. A listener that crashes is opened again."""
-        async with trio.open_nursery() as nursery:
+        """Accept on all listeners until cancelled. A listener that crashes is opened again; GaveUp when that does not
+        help."""
+        self._connections = connections
+        self._on_crash = on_crash
+        async with trio.open_nursery() as self._accepting:
+            self._accepting.start_soon(trio.sleep_forever)
             for listener in self.listeners.values():
-                nursery.start_soon(self._run_one, listener, connections, on_crash)
+                self._accepting.start_soon(self._run_one, listener)
 
-    async def _run_one(self, listener: Listener, connections: trio.Nursery, on_crash: Crashed) -> None:
-        with trio.CancelScope() as scope:
-            self._scopes[listener.id] = scope
+    async def _run_one(self, listener: Listener) -> None:
+        """Until the listener is closed; it then has no address."""
+        connections, on_crash = self._connections, self._on_crash
+        if connections is not None and on_crash is not None:
             await supervise(
                 f"listener {listener.id}",
-                partial(_reopen_and_run, listener, connections),
+                partial(self._reopen_and_run, listener, connections),
                 metrics=self._pump.broker.metrics,
                 on_crash=on_crash,
             )
 
+    async def _reopen_and_run(self, listener: Listener, connections: trio.Nursery) -> None:
+        """A listener whose last run crashed has closed its socket."""
+        if listener.port == 0 and self.listeners.get(listener.id) is listener:
+            listener.open()
+        await listener.run(connections)
+
     def update(self, configs: Sequence[ListenerConfig], zones: dict[str, Zone]) -> list[str]:
-        """Take new settings and certificates for connections made from now on; returns a line per listener that would
-        have to be opened, closed or bound elsewhere, or that could not use them."""
+        """Have the listeners that are configured, with the settings and certificates that are: new ones are opened,
+        those that are gone closed (with their clients), changed ones take their settings for connections made from now
+        on. Returns a line per listener for which that failed; it stays as it was."""
         self._zones = zones
         wanted = {config.id: config for config in configs}
-        problems = [
-            f"{name}: needs a restart to be {'opened' if name in wanted else 'closed'}"
-            for name in wanted.keys() ^ self.listeners.keys()
-        ]
-        for name, listener in self.listeners.items():
-            config = wanted.get(name)
-            if config is None:
-                continue
-            if config.bind != listener.config.bind:
-                problems.append(f"{name}: needs a restart to listen on {config.bind}")
+        problems = []
+        for name in self.listeners.keys() - wanted.keys():
+            self._remove(self.listeners.pop(name))
+        for name, config in wanted.items():
+            listener = self.listeners.get(name)
             try:
-                listener.update(config, zones[config.zone])
+                if listener is None:
+                    self._add(config)
+                else:
+                    listener.update(config, zones[config.zone])
             except ListenerError as error:
-                problems.append(f"{error}; the listener keeps its old settings and certificates")
+                kept = "it was not opened" if listener is None else "it keeps its old settings and certificates"
+                problems.append(f"{error}; {kept}")
         return problems
+
+    def _add(self, config: ListenerConfig) -> None:
+        listener = self.make(config)
+        listener.open()
+        self.listeners[config.id] = listener
+        if self._accepting is not None:
+            self._accepting.start_soon(self._run_one, listener)
+        log.warning("%s: listening on %s", listener.id, listener.address)
+
+    def _remove(self, listener: Listener) -> None:
+        listener.close()
+        self._pump.tell_time()
+        for link in list(self._pump.turn.links.values()):
+            if link.home is listener and link.channel is not None:
+                link.channel.close(ADMINISTRATIVE_ACTION, "shutdown")
+        self._pump.wake()
+        log.warning("%s: closed", listener.id)
 
     def reload_certificates(self) -> list[str]:
         """Read every listener's certificates again; returns one line per listener that had to keep its old ones."""
@@ -127,13 +139,6 @@ class ListenerManager:
                 problems.append(str(error))
                 log.error("certificates not reloaded: %s", error)
         return problems
-
-
-async def _reopen_and_run(listener: Listener, connections: trio.Nursery) -> None:
-    """A listener whose last run crashed has closed its socket."""
-    if not listener.address or listener.port == 0:
-        listener.open()
-    await listener.run(connections)
 
 
 def _tell_listener(link: Link, reason: str) -> None:

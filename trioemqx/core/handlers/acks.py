@@ -21,9 +21,8 @@ def handle_ack(channel: Channel, ack: Ack) -> None:
         metrics.packets_pubrec_received += 1
         code = session.pubrec(ack.packet_id, ack.code)
         if code >= 0:
-            channel.out.put(encode_ack(PUBREL, ack.packet_id, code, channel.version))
+            channel.send(encode_ack(PUBREL, ack.packet_id, code, channel.version))
             metrics.packets_pubrel_sent += 1
-            session.sent.pkt += 1
     elif ack.kind == PUBCOMP:
         metrics.packets_pubcomp_received += 1
         session.pubcomp(ack.packet_id)
@@ -33,6 +32,5 @@ def handle_ack(channel: Channel, ack: Ack) -> None:
         if session.awaiting_rel.pop(ack.packet_id, None) is None:
             metrics.packets_pubrel_missed += 1
             code = 0x92
-        channel.out.put(encode_ack(PUBCOMP, ack.packet_id, code, channel.version))
+        channel.send(encode_ack(PUBCOMP, ack.packet_id, code, channel.version))
         metrics.packets_pubcomp_sent += 1
-        session.sent.pkt += 1

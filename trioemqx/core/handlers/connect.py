@@ -137,7 +137,7 @@ def enhanced_step(channel: Channel, step: AuthStep) -> None:
 
 
 def _send_auth(channel: Channel, code: int, properties: Properties) -> None:
-    channel.out.put(encode(Auth(code, properties), 5))
+    channel.send(encode(Auth(code, properties), 5))
     channel.broker.metrics.packets_auth_sent += 1
 
 

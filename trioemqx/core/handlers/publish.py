@@ -94,14 +94,12 @@ def accept(channel: Channel, packet: Publish, topic: str, grant: TopicGrant) -> 
 
 
 def _ack(channel: Channel, kind: int, head: bytes, packet_id: int, receivers: int) -> None:
-    session = channel.session
-    if session is None:  # a hook has kicked the publisher: nothing follows our DISCONNECT
+    if channel.session is None:  # a hook has kicked the publisher: nothing follows our DISCONNECT
         return
-    session.sent.pkt += 1
     if receivers or channel.version != 5:
         channel.send_ack(head, packet_id)
     else:  # EMQX tells MQTT 5 publishers when nobody was listening
-        channel.out.put(encode_ack(kind, packet_id, 0x10, 5))
+        channel.send(encode_ack(kind, packet_id, 0x10, 5))
 
 
 def _message(channel: Channel, packet: Publish, grant: TopicGrant) -> Message:
@@ -274,7 +272,7 @@ def _remember_id(channel: Channel, packet: Publish, grant: TopicGrant) -> bool:
         if code:
             metrics.packets_publish_error += 1
         metrics.packets_pubrec_sent += 1
-        channel.out.put(encode_ack(PUBREC, packet_id, code, channel.version))
+        channel.send(encode_ack(PUBREC, packet_id, code, channel.version))
         return False
     limit = channel.zone.max_awaiting_rel
     if limit and len(session.awaiting_rel) >= limit:  # [MQTT-3.3.4-8]
@@ -317,7 +315,7 @@ def _answer_error(channel: Channel, packet: Publish, code: int) -> None:
         metrics.packets_puback_sent += 1
     else:
         metrics.packets_pubrec_sent += 1
-    channel.out.put(encode_ack(kind, packet.packet_id, code, channel.version))
+    channel.send(encode_ack(kind, packet.packet_id, code, channel.version))
 
 
 def _debit_quota(channel: Channel, cost: int) -> None:

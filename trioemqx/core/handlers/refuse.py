@@ -31,7 +31,7 @@ def refuse(channel: Channel, error: PacketError) -> None:
         return
     if error.name == "unsupported_protocol_version":
         # The version of the answer is unknown to us; every client can read this one [MQTT-3.1.2-2].
-        channel.out.put(b"\x20\x02\x00\x01")
+        channel.send(b"\x20\x02\x00\x01")
         count_connack(channel, 0x84)
     elif channel.connect is not None or channel.version == 5:
         send_connack(channel, error.code, False, None)
@@ -62,7 +62,7 @@ def send_connack(channel: Channel, code: int, session_present: bool, properties:
         if len(frame) > limit:  # nothing may be sent that the client cannot take [MQTT-3.1.2-24]
             channel.close(0, "packet_too_large")
             return
-    channel.out.put(frame)
+    channel.send(frame)
     count_connack(channel, code)
 
 

@@ -215,7 +215,7 @@ def _suback(channel: Channel, plan: Plan) -> None:
             metrics.packets_subscribe_auth_error += 1
     if channel.version != 5:
         codes = [code if code < 0x80 else 0x80 for code in codes]
-    channel.out.put(encode(Suback(plan.packet.packet_id, codes, None), channel.version))
+    channel.send(encode(Suback(plan.packet.packet_id, codes, None), channel.version))
     metrics.packets_suback_sent += 1
 
 
@@ -237,7 +237,7 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
     codes = [unsubscribe_one(channel, name) for name, _ in filters]
     if any(code >= 0x80 for code in codes):
         metrics.packets_unsubscribe_error += 1
-    channel.out.put(encode(Unsuback(packet.packet_id, codes, None), channel.version))
+    channel.send(encode(Unsuback(packet.packet_id, codes, None), channel.version))
     metrics.packets_unsuback_sent += 1
 
 
