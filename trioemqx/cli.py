@@ -241,6 +241,8 @@ def _log_settings(config: Config) -> LogSettings:
         rotation=log.rotation,
         rotation_size=log.rotation_size,
         rotation_count=log.rotation_count,
+        size=log.size,
         level_files=log.level_files,
         queue_size=log.drop_mode_qlen,
+        burst_limit=log.burst_limit,
     )

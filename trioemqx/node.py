@@ -17,7 +17,7 @@ import os
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,6 @@ from trioemqx.config.model import Config
 from trioemqx.config.show import diff
 from trioemqx.core.broker import Broker
 from trioemqx.core.channel import Channel
-from trioemqx.core.retained import Retained
 from trioemqx.core.session import Session
 from trioemqx.core.subscription import Receiver
 from trioemqx.core.zone import Zone
@@ -47,6 +46,7 @@ from trioemqx.listeners.gate import Gate
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.manager import ListenerManager
+from trioemqx.listeners.overload import Congestion, enforce_shutdown_policy
 from trioemqx.listeners.pump import Pump
 from trioemqx.services import sweeper, systopics
 from trioemqx.services.access import AccessService
@@ -54,13 +54,15 @@ from trioemqx.services.alarms import Alarms, AlarmSettings
 from trioemqx.services.banned import Banned
 from trioemqx.services.certificates import ensure_self_signed
 from trioemqx.services.flapping import Flapping, FlappingPolicy
+from trioemqx.services.log_format import level_number
+from trioemqx.services.loopwatch import LoopWatch
 from trioemqx.services.monitor import Monitor, MonitorSettings, SystemProbe
 from trioemqx.services.plugins import HookRegistry
 from trioemqx.services.presence import NAME as PRESENCE
 from trioemqx.services.presence import Presence
 from trioemqx.services.stats import StatsKeeper
 from trioemqx.services.store.memory import MemoryStore
-from trioemqx.services.supervise import supervise
+from trioemqx.services.supervise import GaveUp, supervise
 from trioemqx.services.zones import build_zone
 from trioemqx.types import ClientInfo, Message, SubOpts
 
@@ -110,7 +112,16 @@ class Node:
         self.listeners = ListenerManager(
             [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, self.gate
         )
+        self.monitor = Monitor(self.alarms, SystemProbe(), _monitor_settings(config))
+        self.loop_watch = LoopWatch(self.publish, config.node.name, config.sysmon.long_schedule)
+        self.congestion = Congestion(self.alarms)
+        self._in_memory = in_memory
         self._connections: trio.Nursery | None = None
+        self._services: trio.Nursery | None = None
+        self._runs: dict[str, Callable[[], Awaitable[object]]] = {}
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._failure: BaseException | None = None
+        self._pump_lives = True
         self._inside: dict[str, Listener] = {}
         self.pump.turn.crashed = _log_crash
         self.broker.on_receiver_crash = _log_receiver_crash
@@ -191,7 +202,8 @@ class Node:
 
     def reload(self, config: Config | None = None) -> list[str]:
         """What SIGHUP does. Certificates are read again; with a new configuration, what can change while clients stay
-        connected does: zones and listener limits apply to connections made from now on.
+        connected does: listeners are opened, closed and moved, zones and listener settings apply to connections made
+        from now on, the rest at once.
 
         Returns a line for everything that could not be applied.
         """
@@ -199,19 +211,42 @@ class Node:
             return self.listeners.reload_certificates()
         changes = diff(self.config, config)
         problems = [f"{change.key}: needs a restart" for change in changes if not change.live]
-        policy = config.flapping_detect_policy
-        self.flapping.policy = FlappingPolicy(policy.count, policy.window, policy.ban)
+        before, self.config = self.config, config
         self.broker.zones = _zones(config)
-        problems += self.listeners.update(config.listeners, self.broker.zones)
-        self.config = config
+        if not self._in_memory:
+            problems += self.listeners.update(config.listeners, self.broker.zones)
+        for zone, listener in list(self._inside.items()):
+            if zone in self.broker.zones:
+                listener.update(listener.config, self.broker.zones[zone])
+        self._apply(before, config)
         return problems
+
+    def _apply(self, before: Config, config: Config) -> None:
+        """Settings of the whole node that change while it runs."""
+        policy, limits = config.flapping_detect_policy, config.limits
+        self.flapping.policy = FlappingPolicy(policy.count, policy.window, policy.ban)
+        self.gate.max_connections = _max_connections(config)
+        self.gate.max_unauthenticated = limits.max_unauthenticated
+        self.gate.max_connect_packet_size = limits.max_connect_packet_size
+        self.alarms.settings = _alarm_settings(config)
+        self.monitor.settings = _monitor_settings(config)
+        self.loop_watch.threshold = config.sysmon.long_schedule
+        _apply_broker(self.broker, config)
+        if config.log.effective_level != before.log.effective_level:
+            logging.getLogger("trioemqx").setLevel(level_number(config.log.effective_level))
+        if config.broker != before.broker:
+            self._restart("sys_topics")
+        if config.os_mon != before.os_mon or config.vm_mon != before.vm_mon:
+            for name in ("monitor_cpu", "monitor_memory", "monitor_processes"):
+                self._restart(name)
 
     def stop(self) -> None:
         """Ask the node to drain and end; `open_broker`'s block does the rest."""
         self.stopping.set()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """The nursery tree. Reports started once every listener is open."""
+        """The nursery tree. Reports started once every listener is open. Raises GaveUp, after the drain, when something
+        the broker cannot live without crashed too often."""
         async with trio.open_nursery() as root:
             await self.store.open()
             await self.banned.load()
@@ -228,36 +263,63 @@ class Node:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                     await self.store.close()
         self.pump.close()
+        if self._failure is not None:
+            raise self._failure
 
     async def _start(self, root: trio.Nursery) -> None:
-        config = self.config
-        broker = self.broker
-        services = await root.start(_open_nursery)
+        self._services = await root.start(_open_nursery)
         self._connections = await root.start(_open_nursery)
-        self._supervise(root, "pump", self.pump.run)
-        self._supervise(root, "listeners", partial(self.listeners.run, self._connections, self._service_crashed))
-        self._supervise(services, "sweeper", partial(sweeper.run, broker, self._check_link))
-        self._supervise(services, "stats", self.stats_keeper.run)
-        self._supervise(services, "banned", self.banned.run)
-        self._supervise(services, "alarms", self.alarms.run)
+        root.start_soon(self._vital, "pump", partial(self._supervised, "pump", self.pump.run))
+        accept = partial(self.listeners.run, self._connections, self._service_crashed)
+        root.start_soon(self._vital, "listeners", accept)
+        sweep = partial(sweeper.run, self.broker, self._check_link, self.congestion.settle)
+        root.start_soon(self._vital, "sweeper", partial(self._supervised, "sweeper", sweep))
         topics = systopics.SysTopics(_View(self), self.started_at, wall=self.wall, wanted=self._wanted)
-        period, heartbeat = config.broker.sys_interval, config.broker.sys_heartbeat
-        self._supervise(services, "sys_topics", partial(topics.run, period, heartbeat))
-        monitor = Monitor(self.alarms, SystemProbe(), _monitor_settings(config))
-        self._supervise(services, "monitor_cpu", monitor.run_cpu)
-        self._supervise(services, "monitor_memory", monitor.run_memory)
-        self._supervise(services, "monitor_processes", monitor.run_processes)
+        self._runs = {
+            "wills": partial(sweeper.settle_wills, self.broker),
+            "stats": self.stats_keeper.run,
+            "banned": self.banned.run,
+            "alarms": self.alarms.run,
+            "sys_topics": lambda: topics.run(self.config.broker.sys_interval, self.config.broker.sys_heartbeat),
+            "monitor_cpu": self.monitor.run_cpu,
+            "monitor_memory": self.monitor.run_memory,
+            "monitor_processes": self.monitor.run_processes,
+            "loop_watch": self.loop_watch.run,
+        }
+        for name in self._runs:
+            self._services.start_soon(self._service, name)
 
-    def _supervise(self, nursery: trio.Nursery, name: str, run: Callable[[], object]) -> None:
-        nursery.start_soon(
-            partial(
-                supervise,
-                name,
-                run,  # type: ignore[arg-type]
-                metrics=self.broker.metrics,
-                on_crash=self._service_crashed,
-                on_recovered=self._service_recovered,
-            )
+    async def _vital(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Something the broker cannot live without: when it gives up the node drains and ends."""
+        try:
+            await run()
+        except* GaveUp as group:
+            log.critical("%s gave up; the broker stops", name)
+            self._failure = group
+            self._pump_lives = self._pump_lives and name != "pump"
+            self.stop()
+
+    async def _service(self, name: str) -> None:
+        """Something the broker can do without: when it gives up the alarm stays, and the broker lives."""
+        with trio.CancelScope() as self._scopes[name]:
+            try:
+                await self._supervised(name, self._runs[name])
+            except GaveUp as error:
+                log.critical("%s; it stays off", error)
+
+    def _restart(self, name: str) -> None:
+        """End a service and start it with its new settings."""
+        if self._services is not None and name in self._scopes:
+            self._scopes[name].cancel()
+            self._services.start_soon(self._service, name)
+
+    async def _supervised(self, name: str, run: Callable[[], Awaitable[object]]) -> None:
+        await supervise(
+            name,
+            run,
+            metrics=self.broker.metrics,
+            on_crash=self._service_crashed,
+            on_recovered=self._service_recovered,
         )
 
     def _service_crashed(self, name: str, error: BaseException) -> None:
@@ -274,9 +336,15 @@ class Node:
             listener.count_end(reason)
 
     def _check_link(self, channel: Channel) -> None:
+        """The transport's part of the sweep."""
         link = channel.owner
-        if isinstance(link, Link):
-            self.pump.turn.check(link)
+        if not isinstance(link, Link):
+            return
+        self.pump.turn.check(link)
+        if channel.zone.conn_congestion_alarm:
+            self.congestion.check(link)
+        if not channel.closing:
+            enforce_shutdown_policy(link)
 
     def _wanted(self, topic: str) -> bool:
         return bool(self.broker.router.match(topic))
@@ -290,7 +358,7 @@ class Node:
         for channel in list(registry.channels):
             channel.close(SHUTTING_DOWN, "shutdown")
         self.broker.wake()
-        with trio.move_on_after(DRAIN):
+        with trio.move_on_after(DRAIN if self._pump_lives else 0):
             while registry.channels:  # noqa: ASYNC110 - the core that empties it knows no events
                 await trio.sleep(0.02)
         if self._connections is not None:
@@ -393,22 +461,30 @@ async def _open_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
 
 
 def _make_broker(config: Config, access: AccessService) -> Broker:
-    settings = config.broker
-    retainer = config.retainer
     broker = Broker(
         access,
         node=config.node.name,
         version=trioemqx.__version__,
-        strategy=settings.shared_subscription_strategy,
-        strategies={name: group.shared_subscription_strategy for name, group in settings.groups.items()},
-        dispatch_ack=settings.shared_dispatch_ack_enabled,
-        retained=Retained(retainer.max_retained_messages, retainer.max_payload_size, retainer.expiry_interval),
     )
-    broker.stop_publish_clear_msg = retainer.stop_publish_clear_msg
-    broker.registry.client_disconnect_discarded = settings.client_disconnect_discarded
-    broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
+    _apply_broker(broker, config)
     broker.zones = _zones(config)
     return broker
+
+
+def _apply_broker(broker: Broker, config: Config) -> None:
+    """What the core takes from the configuration, at the start and again at each reload."""
+    settings, retainer = config.broker, config.retainer
+    broker.router.set_strategies(
+        settings.shared_subscription_strategy,
+        {name: group.shared_subscription_strategy for name, group in settings.groups.items()},
+    )
+    broker.dispatch_ack = settings.shared_dispatch_ack_enabled
+    broker.stop_publish_clear_msg = retainer.stop_publish_clear_msg
+    broker.retained.max_messages = retainer.max_retained_messages
+    broker.retained.max_payload = retainer.max_payload_size
+    broker.retained.expiry = retainer.expiry_interval
+    broker.registry.client_disconnect_discarded = settings.client_disconnect_discarded
+    broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
 
 
 def _presence_qos(config: Config) -> int:

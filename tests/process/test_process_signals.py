@@ -240,12 +240,11 @@ async def test_sighup_takes_a_new_configuration_for_new_connections(start, diale
     before = await dialer.client("before", port=tcp)
     assert before.connack.properties.server_keep_alive is None
 
-    changed = tls_config(certificates, "new", tls_versions="tlsv1.3").replace('main = "127.0.0.1:0"', "main = 1")
+    changed = tls_config(certificates, "new", tls_versions="tlsv1.3")
     broker.file.write_text(changed + '[zone.default]\nserver_keepalive = 77\n[node]\nname = "other@host"\n')
     await reload(broker)
 
     assert "node.name: needs a restart" in broker.output
-    assert "mqtt:tcp:main: needs a restart to listen on" in broker.output
     after = await dialer.client("after", port=tcp)
     assert after.connack.properties.server_keep_alive == 77
     await before.ping()
@@ -254,6 +253,24 @@ async def test_sighup_takes_a_new_configuration_for_new_connections(start, diale
     context = trusting(certificates.folder / "new")
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     assert "PROTOCOL_VERSION" in await handshake_error(port, context)
+
+
+async def test_sighup_opens_and_closes_listeners(start, dialer):
+    """A client of a listener that is gone is told; those of the others notice nothing."""
+    head = 'log.to = "console"\n' + OPEN
+    broker = start(head + TCP + '[listener.ws]\nold = "127.0.0.1:0"\n')
+    stays = await dialer.client("stays", port=broker.port())
+    leaves = await dialer.raw(port=broker.port("ws", "old"))
+
+    broker.file.write_text(head + TCP + 'second = "127.0.0.1:0"\n')
+    await reload(broker)
+
+    port = int((await broker.line("mqtt:tcp:second: listening on")).rpartition(":")[2])
+    await dialer.client("new", port=port)
+    await stays.ping()
+    assert await leaves.closed() is None
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await dialer.raw(port=broker.port("ws", "old"))
 
 
 async def test_sighup_changes_the_log_level(start, dialer):

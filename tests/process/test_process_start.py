@@ -38,7 +38,7 @@ async def test_start_prints_listeners_who_may_connect_and_where_data_lie(start, 
     ]
     assert "warning" not in broker.output
 
-    await dialer.client("c1", port=broker.port())
+    await (await dialer.client("c1", port=broker.port())).disconnect()
     assert broker.stop() == 0
     assert "Traceback" not in broker.output
 
@@ -65,6 +65,7 @@ async def test_a_broker_without_any_configuration_file_starts(start, dialer):
     sender = await dialer.client("s", port=broker.port("tcp", "external"))
     await sender.publish("no/file", b"works")
     assert await watcher.message() == ("no/file", b"works")
+    await dialer.close()
     assert broker.stop() == 0
 
 
@@ -78,7 +79,7 @@ async def test_the_shipped_file_starts_as_it_is(launch, dialer, tmp_path):
     for listener in SHIPPED_LISTENERS:
         assert broker.port(*listener.split(":"))
     assert "no such setting" not in broker.output
-    await dialer.client("c1", port=broker.port("tcp", "external"))
+    await (await dialer.client("c1", port=broker.port("tcp", "external"))).disconnect()
     assert broker.stop() == 0
 
 

@@ -51,7 +51,10 @@ class ListenerConfig:
         or_word(integer(1), "none"), None, "Accepted sockets per second; beyond it accepting pauses.", example=1000
     )
     active_n: int = setting(
-        integer(1, 32767), 100, "Packets handled before limits, statistics and congestion are looked at."
+        integer(1, 32767),
+        100,
+        "Erlang's batch of socket messages; here limits are looked at packet by packet.",
+        used=False,
     )
     access: tuple[AccessRule, ...] = setting(
         access,
@@ -81,7 +84,10 @@ class ListenerConfig:
     buffer: int | None = unused("Erlang's own socket buffer.", example="4KB")
     tune_buffer: bool | None = unused("Tunes Erlang's socket buffer.", example=False)
     high_watermark: int = setting(
-        bytesize, 1024**2, "Bytes waiting for a socket above which its client counts as congested (alarm).", only=STREAM
+        bytesize,
+        1024**2,
+        "Erlang's mark of a busy socket; here it is only told with the congestion alarm.",
+        only=STREAM,
     )
     outbox_high_watermark: int = setting(
         bytesize,

@@ -78,7 +78,9 @@ class ZoneConfig:
     enable_ban: bool | None = setting(
         flag, None, "Consult the banned table. Unset means off (hardened profile: on).", example=True
     )
-    enable_stats: bool = setting(flag, False, "Collect statistics per client.")
+    enable_stats: bool = setting(
+        flag, False, "Collect statistics per client; here that costs nothing and is always done.", used=False
+    )
     bypass_auth_plugins: bool = setting(flag, False, "Skip the authentication chain; the anonymous rule decides.")
     enable_flapping_detect: bool = setting(flag, False, "Ban clients that reconnect all the time.")
     use_username_as_clientid: bool = setting(flag, False, "The user name replaces the client identifier.")
@@ -185,7 +187,8 @@ class ZoneConfig:
     force_shutdown_policy: tuple[int, int] = setting(
         load,
         (10_000, 64 * 1024**2),
-        "End a connection that has more messages or bytes than this waiting; 0 switches a half off.",
+        "End a client that has more messages in a queue without max_mqueue_len, or more bytes without a limit of their "
+        "own, waiting; 0 switches a half off.",
     )
     force_gc_policy: tuple[int, int] | None = setting(
         load, None, "Memory collection of an Erlang process.", example="16000|16MB", used=False

@@ -284,6 +284,13 @@ class Router:
             last.slot = subscription.slot
         subscription.slot = -1
 
+    def set_strategies(self, strategy: str, strategies: dict[str, str]) -> None:
+        """Share out differently from now on, in groups that exist and in new ones."""
+        self._strategy = strategy
+        self._strategies = strategies
+        for group in self._groups.values():
+            group.strategy = strategies.get(group.name, strategy)
+
     def _group(self, entry: FilterEntry, name: str) -> Group:
         """The group of this name on a filter, made when missing."""
         key = group_key(name, entry.filter)

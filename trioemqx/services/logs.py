@@ -39,7 +39,8 @@ STOP_SECONDS: Final = 5.0
 class LogSettings:
     """`log.*`. `to` is `file`, `console` or `both`; `formatter` is `text` or `json`; `level_files` maps a level's name
     to a further file for that level and above. Relative file names are under `dir`. Sizes are bytes, `chars_limit` -1
-    means no limit, `queue_size` is lines."""
+    means no limit, `queue_size` is lines. `size` is the largest file when `rotation` is off, None = no limit.
+    `burst_limit` is (lines, seconds): more than that in so much time are dropped."""
 
     to: str = "file"
     level: str = "warning"
@@ -52,8 +53,10 @@ class LogSettings:
     rotation: bool = True
     rotation_size: int = 10 * 1024 * 1024
     rotation_count: int = 5
+    size: int | None = None
     level_files: Mapping[str, str] = attrs.field(factory=dict)
     queue_size: int = 8000
+    burst_limit: tuple[float, float] | None = None
     logger: str = "trioemqx"
 
 
@@ -110,7 +113,7 @@ def setup(
     """
     level = _level(settings.level, "log.level")
     sinks = _sinks(settings, console)
-    entry = _Entry(queue.Queue(max(1, settings.queue_size)), clock)
+    entry = _Entry(queue.Queue(max(1, settings.queue_size)), clock, settings.burst_limit)
     writer = _Writer(entry, sinks)
     logger = logging.getLogger(settings.logger)
     handle = LogHandle(logger, entry, writer, sinks)
@@ -143,8 +146,16 @@ class ClientLog(logging.LoggerAdapter[logging.Logger]):
 class _Entry(logging.handlers.QueueHandler):
     """The loop's side of the queue. Never waits and never raises; its handler lock also guards the throttle."""
 
-    def __init__(self, lines: queue.Queue[logging.LogRecord | None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        lines: queue.Queue[logging.LogRecord | None],
+        clock: Callable[[], float],
+        burst: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__(lines)
+        self._burst = burst
+        self._burst_end = 0.0
+        self._burst_left = 0.0
         self.lines = lines
         self.dropped = 0
         self.failed = 0
@@ -172,10 +183,21 @@ class _Entry(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Put a line into the queue or count it as dropped."""
+        if self._burst is not None and not self._within(self._burst):
+            self.dropped += 1
+            return
         try:
             self.lines.put_nowait(record)
         except queue.Full:
             self.dropped += 1
+
+    def _within(self, burst: tuple[float, float]) -> bool:
+        """Whether `log.burst_limit` allows one line more now."""
+        now = self._clock()
+        if now >= self._burst_end:
+            self._burst_left, self._burst_end = burst[0], now + burst[1]
+        self._burst_left -= 1.0
+        return self._burst_left >= 0.0
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Count a line that could not be rendered."""
@@ -264,6 +286,22 @@ class _WatchedFile(_Sink, logging.handlers.WatchedFileHandler):
     """One file without a limit; opened again when logrotate moved it away."""
 
 
+class _BoundedFile(_WatchedFile):
+    """One file that begins again, empty, when it is full, as in EMQX."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self._size = size
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        stream = self.stream
+        if stream is not None and stream.tell() >= self._size:
+            stream.truncate(0)
+            stream.seek(0)
+        super().emit(record)
+
+
 def _sinks(settings: LogSettings, console: TextIO | None) -> list[_Sink]:
     if settings.to not in ("file", "console", "both"):
         raise ConfigError(f"not a target: {settings.to!r:.50}", "log.to", hint="file, console or both")
@@ -299,6 +337,8 @@ def _file(settings: LogSettings, name: str, key: str) -> _Sink:
                 encoding="utf-8",
                 errors="backslashreplace",
             )
+        if settings.size is not None:
+            return _BoundedFile(path, settings.size)
         return _WatchedFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}", key) from error

@@ -6,6 +6,7 @@ stop the messages.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
     from trioemqx.core.channel import Channel
 
+log = logging.getLogger("trioemqx.sweeper")
+
+UNSPECIFIED_ERROR: Final = 0x80
 SLICE: Final = 500
+TIMERS: Final = 100
+"""Channels, and sessions whose time has come, between two checkpoints."""
 
 
-async def run(broker: Broker, check: Callable[[Channel], None], interval: float = 1.0) -> None:
-    """Sweep for ever. `check` looks at what the transport knows of a channel (deadlines of its socket)."""
+async def run(
+    broker: Broker, check: Callable[[Channel], None], settle: Callable[[], None], interval: float = 1.0
+) -> None:
+    """Sweep for ever. `check` looks at what the transport knows of a channel (deadlines of its socket), `settle` is
+    called once after each round."""
     while True:
         await trio.sleep(interval)
         await sweep(broker, check)
-        await settle_wills(broker)
+        settle()
 
 
 async def sweep(broker: Broker, check: Callable[[Channel], None]) -> None:
@@ -34,12 +43,11 @@ async def sweep(broker: Broker, check: Callable[[Channel], None]) -> None:
     channels = iter(list(registry.channels))
     while part := list(islice(channels, SLICE)):
         for channel in part:
-            registry.check(channel, broker.now)
-            check(channel)
+            _check(broker, channel, check)
         broker.wake()
         await trio.lowlevel.checkpoint()
         broker.tell_time()
-    while registry.run_timers(broker.now):
+    while registry.run_timers(broker.now, TIMERS):
         broker.wake()
         await trio.lowlevel.checkpoint()
     while broker.retained.sweep(broker.now, SLICE) >= SLICE:
@@ -48,10 +56,25 @@ async def sweep(broker: Broker, check: Callable[[Channel], None]) -> None:
     broker.wake()
 
 
-async def settle_wills(broker: Broker) -> None:
-    """Publish the wills whose access rule had to be asked of a backend (`Broker.pending_wills`)."""
-    pending, broker.pending_wills = broker.pending_wills, []
-    for client, will in pending:
-        zone = broker.zones.get(client.zone)
-        if zone is not None and await broker.access.check_acl(client, zone, "publish", will.topic):
-            broker.publish_will(client, will)
+def _check(broker: Broker, channel: Channel, check: Callable[[Channel], None]) -> None:
+    """A bug met with one channel must not keep the deadlines of all others from being looked at."""
+    try:
+        broker.registry.check(channel, broker.now)
+        check(channel)
+    except Exception as error:
+        broker.metrics.connection_crashed += 1
+        info = channel.info
+        log.error("sweep crashed", exc_info=error, extra={"clientid": info.clientid, "peername": info.peername})
+        channel.close(UNSPECIFIED_ERROR, "internal_error")
+
+
+async def settle_wills(broker: Broker, interval: float = 1.0) -> None:
+    """Publish, for ever, the wills whose access rule had to be asked of a backend (`Broker.pending_wills`). A task of
+    its own: a backend that takes its time must not delay the sweep."""
+    while True:
+        await trio.sleep(interval)
+        while broker.pending_wills:
+            client, will = broker.pending_wills.pop(0)
+            zone = broker.zones.get(client.zone)
+            if zone is not None and await broker.access.check_acl(client, zone, "publish", will.topic):
+                broker.publish_will(client, will)
