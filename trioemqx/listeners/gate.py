@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trioemqx.listeners.link import Link
     from trioemqx.listeners.pump import Pump
 
-PATIENCE: Final = 1.0
+PATIENCE: Final = 0.5
 """Seconds after which a client that has sent no whole CONNECT may have to make room for another."""
 LOOK_AT: Final = 32
 """Connections, the oldest first, of which one may have to go."""
