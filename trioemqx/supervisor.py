@@ -18,6 +18,7 @@ from trioemqx.config.model import Config
 from trioemqx.core import session
 from trioemqx.errors import ListenerError
 from trioemqx.node import Node, open_broker
+from trioemqx.services import memory
 from trioemqx.services.sdnotify import Notifier
 
 log = logging.getLogger("trioemqx.supervisor")
@@ -62,6 +63,8 @@ async def _serve(config: Config, reload: Reload) -> int:
                     click.echo(line)
                 notifier.ready(f"{len(node.listeners.listeners)} listeners")
                 nursery.start_soon(notifier.run)
+                memory.settle()
+                nursery.start_soon(memory.run, config.node.global_gc_interval)
                 await _obey(signals, node, reload, notifier)
                 notifier.stopping()
                 nursery.start_soon(_end_at_once, signals, nursery.cancel_scope)

@@ -26,7 +26,9 @@ class NodeConfig:
         text, "emqxsecretcookie", "Secret of an Erlang cluster.", secret=True, used=False, apply="restart"
     )
     data_dir: str = setting(path, "data", "Folder for everything the broker writes but logs.", apply="restart")
-    global_gc_interval: float = setting(duration, 900.0, "Erlang's memory collection.", used=False)
+    global_gc_interval: float = setting(
+        duration, 900.0, "Period of Python's full garbage collection, which large brokers skip.", apply="restart"
+    )
     process_limit: int | None = unused(example=2048000)
     max_ports: int | None = unused(example=1024000)
     max_ets_tables: int | None = unused(example=262144)

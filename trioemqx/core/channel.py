@@ -30,6 +30,7 @@ from trioemqx.core.handlers.retained import RetainedWalk
 from trioemqx.core.handlers.topic_grant import TopicGrant
 from trioemqx.core.limiter import TokenBucket
 from trioemqx.core.outbox import Outbox
+from trioemqx.core.sender import ALIAS_ROOM
 from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.core.zone import Zone
 from trioemqx.errors import MalformedPacket, PacketError, ProtocolError
@@ -55,6 +56,7 @@ class Channel:
 
     __slots__ = (
         "acl",
+        "alias_room",
         "aliases",
         "auth_cache",
         "auth_method",
@@ -130,6 +132,7 @@ class Channel:
         self.acl: AclCache | None = None
         self.grants: dict[str, TopicGrant] = {}
         self.aliases: dict[int, str] | None = None
+        self.alias_room = ALIAS_ROOM
         self.picks: dict[object, object] = {}
         """Where this publisher stands in each share group (round robin, sticky)."""
         self.walks: dict[str, RetainedWalk] | None = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trioemqx.core.shared import ROUND_ROBIN, Group, group_key
 from trioemqx.core.topics import is_wildcard
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trioemqx.core.subscription import Subscription
+
+
+CACHE_ROOM: Final = 16 * 1024 * 1024
+"""What the cached routes may cost together, in characters of topics and bytes of references to entries: a publisher who
+makes up topics of 4 KB fills this and no more."""
+REFERENCE: Final = 8
 
 
 class FilterEntry:
@@ -79,6 +85,7 @@ class Router:
 
     __slots__ = (
         "_branches",
+        "_cost",
         "_exact",
         "_groups",
         "_random",
@@ -121,6 +128,7 @@ class Router:
         self._groups: dict[str, Group] = {}
         self._branches: dict[str, Branch] = {}
         self._routes: dict[str, Route] = {}
+        self._cost = 0
 
     @property
     def routes(self) -> int:
@@ -191,7 +199,9 @@ class Router:
             route = self._new_route(topic)
         elif route.stamp == self.generation and route.branch_stamp == route.branch.generation:
             return route
+        before = len(route.entries)
         route.entries = self.match(topic)
+        self._cost += REFERENCE * (len(route.entries) - before)
         route.stamp = self.generation
         route.branch_stamp = route.branch.generation
         return route
@@ -211,10 +221,11 @@ class Router:
     # Below: bookkeeping
 
     def _new_route(self, topic: str) -> Route:
-        if len(self._routes) >= self.cache_size:
+        while len(self._routes) >= self.cache_size or self._cost > CACHE_ROOM:
             self._make_room()
         route = Route(topic, self._use_branch(topic.partition("/")[0]))
         self._routes[topic] = route
+        self._cost += len(topic)
         return route
 
     def _make_room(self) -> None:
@@ -224,6 +235,7 @@ class Router:
             route = self._routes.pop(topic)
             # Somebody may still hold it, and from now on it would not hear about a new filter for its topic.
             route.stamp = -1
+            self._cost -= len(topic) + REFERENCE * len(route.entries)
             self._leave_branch(route.branch)
             self.evicted += 1
 

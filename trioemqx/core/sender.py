@@ -20,6 +20,8 @@ from trioemqx.types import ClientInfo, Message, Properties
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
 
+ALIAS_ROOM: Final = 1024 * 1024
+"""Characters of topics one connection may keep under aliases in each direction; 65535 long topics would be 268 MB."""
 LARGEST_PACKET: Final = 268435460
 
 
@@ -47,6 +49,7 @@ class Sender(Receiver):
     """
 
     __slots__ = (
+        "alias_room",
         "aliases",
         "broker",
         "created_at",
@@ -70,6 +73,7 @@ class Sender(Receiver):
         self.out: Outbox | None = None
         self.aliases: dict[str, int] | None = None
         """Topic aliases we have handed out on this connection."""
+        self.alias_room = ALIAS_ROOM
         self.sent = SendCounters()
         self.plain = True
         self.fit(info)
@@ -81,6 +85,7 @@ class Sender(Receiver):
         self.max_out = LARGEST_PACKET
         self.max_alias = 0
         self.aliases = None
+        self.alias_room = ALIAS_ROOM
         if self.v5 and properties is not None:
             self.max_out = properties.maximum_packet_size or LARGEST_PACKET
             self.max_alias = properties.topic_alias_maximum or 0
@@ -165,8 +170,9 @@ class Sender(Receiver):
         alias = aliases.get(topic, 0)
         known = alias != 0
         if not known:
-            if len(aliases) >= self.max_alias:
+            if len(aliases) >= self.max_alias or len(topic) > self.alias_room:
                 return topic, properties
+            self.alias_room -= len(topic)
             alias = len(aliases) + 1
             aliases[topic] = alias
         own = Properties() if properties is None else properties.copy()
@@ -175,8 +181,9 @@ class Sender(Receiver):
 
     def _forget_alias(self, topic: str, properties: Properties | None) -> None:
         """A frame that introduced an alias was not sent after all: the client does not know the alias."""
-        if topic and properties is not None and properties.topic_alias is not None and self.aliases is not None:
-            self.aliases.pop(topic, None)
+        aliases = self.aliases
+        if topic and properties is not None and properties.topic_alias is not None and aliases is not None:
+            self.alias_room += len(topic) if aliases.pop(topic, 0) else 0
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 

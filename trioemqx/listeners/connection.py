@@ -49,6 +49,7 @@ class Connection:
             raise
         finally:
             self._turn.drop(self._link, "shutdown")
+            self._link.bell = None
             self._wake()  # its will, and messages of its share groups, are in the outboxes of others
 
     async def _serve(self) -> None:

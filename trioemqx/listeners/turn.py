@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from trioemqx.listeners.poller import Poller
 
 TARGET: Final = 0.003
-"""Seconds a turn should work before it writes; `limit` follows what the machine manages in that time."""
-LEAST_WORK: Final = 100
-MOST_WORK: Final = 50000
-SHARES: Final = 8
-"""A client gets this part of a turn; then it is the next one's, until the turn is over."""
+"""Seconds a turn may work before it writes."""
+SHARE: Final = 200
+"""Packets plus deliveries that a client gets before it is the next one's turn, and about how much is done between two
+looks at the clock."""
 PAUSES_PER_TURN: Final = 1000
 
 
@@ -38,8 +37,7 @@ class Turn(Writing):
         super().__init__(broker, poller, clock)
         self.ready: list[tuple[int, int]] = []
         self.next_ready = 0
-        self.limit = broker.work_limit
-        """Packets plus deliveries of a turn; `broker.work_limit` is where the present client's share ends."""
+        broker.work_limit = SHARE
 
     def busy(self) -> bool:
         """True while there is work that needs no new event."""
@@ -48,44 +46,42 @@ class Turn(Writing):
     # -- a turn ------------------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Handle events, and after each of them one piece of what was left over, until the turn's share is done."""
+        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds."""
         broker = self.broker
         broker.work = 0
-        began = self.clock()
-        limit = self.limit
-        share = limit // SHARES + 1
         ready = self.ready
         count = len(ready)
         again = self.again
         later: list[Link] = []
         steps = 0
-        while broker.work < limit:
+        clock_at = SHARE
+        until = self.clock() + TARGET
+        while True:
             index = self.next_ready
             if index < count:
                 self.next_ready = index + 1
                 fd, events = ready[index]
                 found = self.links.get(fd)
                 if found is not None:
-                    broker.work_limit = broker.work + share
+                    broker.work_limit = broker.work + SHARE
                     steps += self._event(found, events)
             elif not again:
                 break
             if again:
                 before = broker.work
-                broker.work_limit = before + share
+                broker.work_limit = before + SHARE
                 link = again.popleft()
                 link.again = False
                 self._continue(link)
                 if link.again and broker.work == before and again[-1] is link:  # it waits for a flush, not for a share
                     later.append(again.pop())
-                steps = CLOCK_EVERY
-            if steps >= CLOCK_EVERY:
+                steps += 1
+            if steps >= CLOCK_EVERY or broker.work >= clock_at:
                 steps = 0
-                if self.clock() - began > TARGET:
+                clock_at = broker.work + SHARE
+                if self.clock() > until:
                     break
         again.extend(later)
-        broker.work_limit = share
-        self._adapt(self.clock() - began)
 
     def _event(self, link: Link, events: int) -> int:
         """What the poller saw of one socket; returns its weight until the next look at the clock: a TLS handshake may
@@ -95,14 +91,6 @@ class Turn(Writing):
         if events & ~WRITE and not link.again and not link.gone:
             self._readable(link)
         return 1 if link.transport is None else CLOCK_EVERY
-
-    def _adapt(self, elapsed: float) -> None:
-        """Let the limit follow the machine: compiled or not, fast or busy, a turn should take about TARGET."""
-        limit = self.limit
-        if elapsed > TARGET:
-            self.limit = max(LEAST_WORK, limit * 3 // 4)
-        elif self.broker.work >= limit and elapsed < TARGET / 2:
-            self.limit = min(MOST_WORK, limit * 5 // 4)
 
     def _readable(self, link: Link) -> None:
         """Read once and let the channel work."""
@@ -184,7 +172,7 @@ class Turn(Writing):
         broker = self.broker
         broker.tell_time()
         broker.work = 0
-        broker.work_limit = self.limit // SHARES + 1
+        broker.work_limit = SHARE
         try:
             channel.answer(answer)
         except Exception as error:

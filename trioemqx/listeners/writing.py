@@ -88,6 +88,9 @@ class Writing:
                 link.gone = self.broker.registry.closed(channel, reason)
             except Exception as error:
                 self.crashed(link, error)
+            # Links, channels and sessions are freed by reference counts alone, see `services.memory`.
+            channel.owner = None
+            channel.out.owner = None
         self.ended(link, link.gone)
         if link.bell is not None:
             link.bell()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FOREVER: Final = float("inf")
 MAX_GRANTS: Final = 1024
 """Topics remembered per connection when no ACL cache size says otherwise."""
+LONGEST_REMEMBERED: Final = 256
+"""Characters; a client that makes up longer topics costs time, not memory."""
 PUBACK_HEAD: Final = b"\x40\x02"
 PUBREC_HEAD: Final = b"\x50\x02"
 NOT_AUTHORIZED: Final = 0x87
@@ -162,6 +164,9 @@ def _check_properties(channel: Channel, packet: Publish) -> str:
         validate_topic(topic, 0, channel.zone.max_topic_length)  # before it costs memory
         if aliases is None:
             aliases = channel.aliases = {}
+        channel.alias_room -= len(topic) - len(aliases.get(alias, ""))
+        if channel.alias_room < 0:
+            raise ProtocolError(QUOTA_EXCEEDED, "the topics under aliases are too long together")
         aliases[alias] = topic
     else:
         known = None if aliases is None else aliases.get(alias)
@@ -222,7 +227,7 @@ def remember_grant(channel: Channel, topic: str, allowed: bool, cached: bool, un
         validate_topic(topic, zone.max_topic_levels, zone.max_topic_length)
     mounted = channel.info.mountpoint + topic
     grant = TopicGrant(mounted, channel.broker.router.route(mounted), allowed, cached, until)
-    if until > 0.0:
+    if until > 0.0 and len(topic) <= LONGEST_REMEMBERED:
         grants = channel.grants
         limit = MAX_GRANTS if channel.acl is None else channel.acl.size
         if len(grants) >= limit and grants:

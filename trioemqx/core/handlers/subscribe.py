@@ -215,8 +215,17 @@ def _suback(channel: Channel, plan: Plan) -> None:
             metrics.packets_subscribe_auth_error += 1
     if channel.version != 5:
         codes = [code if code < 0x80 else 0x80 for code in codes]
-    channel.send(encode(Suback(plan.packet.packet_id, codes, None), channel.version))
+    _answer(channel, encode(Suback(plan.packet.packet_id, codes, None), channel.version))
     metrics.packets_suback_sent += 1
+
+
+def _answer(channel: Channel, frame: bytes) -> None:
+    """Send an acknowledgement. One that the client cannot take ends the connection, since no shorter one would be true
+    [MQTT-3.1.2-24]."""
+    session = channel.session
+    if session is not None and len(frame) > session.max_out:
+        raise ProtocolError(0x95, f"an answer of {len(frame)} bytes, the client takes {session.max_out}")
+    channel.send(frame)
 
 
 def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
@@ -237,7 +246,7 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
     codes = [unsubscribe_one(channel, name) for name, _ in filters]
     if any(code >= 0x80 for code in codes):
         metrics.packets_unsubscribe_error += 1
-    channel.send(encode(Unsuback(packet.packet_id, codes, None), channel.version))
+    _answer(channel, encode(Unsuback(packet.packet_id, codes, None), channel.version))
     metrics.packets_unsuback_sent += 1
 
 
