@@ -88,6 +88,7 @@ def test_without_a_compiler_nothing_more_is_needed_to_build(hook: ModuleType, mo
 
 def test_required_and_forbidden_at_once_is_refused(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIOEMQX_PURE", "1")
+    monkeypatch.delenv("TRIOEMQX_REQUIRE_NATIVE", raising=False)
     assert not hook.wanted()
     monkeypatch.setenv("TRIOEMQX_REQUIRE_NATIVE", "1")
     with pytest.raises(RuntimeError, match="contradict"):
