@@ -113,12 +113,20 @@ class BrokerProcess:
         return file.read_text("utf-8") if file.exists() else ""
 
     def port(self, kind: str = "tcp", name: str = "main") -> int:
-        """The port of a listener, as the broker printed it."""
+        """The port of a listener, as the broker prints it; what it has printed may take a moment to get here."""
+        with self._news:
+            self._news.wait_for(lambda: self._printed_port(kind, name) or self.process.poll() is not None, PATIENCE)
+            port = self._printed_port(kind, name)
+        if port:
+            return port
+        raise AssertionError(f"no listener {kind}.{name} in:\n{self.output}")
+
+    def _printed_port(self, kind: str, name: str) -> int:
         for line in self.lines:
             found = _LISTENING.match(line)
             if found and found.group(1, 2) == (kind, name):
                 return int(found[3])
-        raise AssertionError(f"no listener {kind}.{name} in:\n{self.output}")
+        return 0
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
