@@ -51,7 +51,9 @@ class MqttConfig:
     wildcard_subscription: bool = setting(flag, True, "Filters with + and # are allowed.")
     shared_subscription: bool = setting(flag, True, "$share/<group>/<filter> and $queue/<filter> are allowed.")
     exclusive_subscription: bool = setting(flag, False, "$exclusive/<topic> is allowed.")
-    ignore_loop_deliver: bool = setting(flag, True, "MQTT 3 clients do not get their own messages back.")
+    ignore_loop_deliver: bool = setting(
+        flag, False, "MQTT 3 clients do not get their own messages back; on, this breaks [MQTT-3.3.5-1]."
+    )
     strict_mode: bool = setting(flag, False, "Strict packet parsing.")
     response_information: str | None = setting(
         text, None, "Value of the MQTT 5 Response-Information property.", example="response/"
