@@ -247,22 +247,24 @@ class Node:
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """The nursery tree. Reports started once every listener is open. Raises GaveUp, after the drain, when something
         the broker cannot live without crashed too often."""
-        async with trio.open_nursery() as root:
-            await self.store.open()
-            await self.banned.load()
-            await self.alarms.load()
-            try:
-                self.listeners.open()
-                await self._start(root)
-                task_status.started()
-                await self.stopping.wait()
-                await self._drain()
-            finally:
-                root.cancel_scope.cancel()
-                self.listeners.close()
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
-                    await self.store.close()
-        self.pump.close()
+        try:
+            async with trio.open_nursery() as root:
+                await self.store.open()
+                await self.banned.load()
+                await self.alarms.load()
+                try:
+                    self.listeners.open()
+                    await self._start(root)
+                    task_status.started()
+                    await self.stopping.wait()
+                    await self._drain()
+                finally:
+                    root.cancel_scope.cancel()
+                    self.listeners.close()
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+                        await self.store.close()
+        finally:
+            self.pump.close()
         if self._failure is not None:
             raise self._failure
 

@@ -18,8 +18,6 @@ from trioemqx.testing import Client, Closed
 from trioemqx.types import Message, SubOpts
 
 MB = 1024 * 1024
-KERNEL = 8 * MB
-"""What a socket pair on this machine may take before anybody has to wait."""
 
 
 @pytest.fixture
@@ -48,7 +46,8 @@ def p99(seconds: list[float]) -> float:
 
 async def test_receivers_that_never_read(doors):
     """Thirty of them beside one who reads: he gets everything, they cost a bounded amount, and it is counted."""
-    slow = [await doors.client(f"slow{number}", subscribe="t", rcvbuf=4096) for number in range(30)]
+    for number in range(30):
+        await doors.client(f"slow{number}", subscribe="t", rcvbuf=4096)
     healthy = await doors.client("healthy", subscribe="t")
     publisher = await doors.client("p")
     got = 0
@@ -69,13 +68,10 @@ async def test_receivers_that_never_read(doors):
     assert got == 3000
     for link in doors.node.pump.turn.links.values():
         assert link.backlog() <= SEND_SIZE + link.out.high + 8192
-    for client in slow:
-        session = doors.node.find(client.connack.properties.assigned_client_identifier or "") if False else None
-        assert session is None
     queues = [doors.node.find(f"slow{number}").mqueue for number in range(30)]
     assert all(queue is not None and len(queue) <= 100 for queue in queues)
     dropped = doors.node.metrics["delivery.dropped.queue_full"]
-    sent = sum(doors.node.find(f"slow{number}").sent.pkt for number in range(30))
+    sent = sum(doors.node.find(f"slow{number}").sent.qos0 for number in range(30))
     waiting = sum(len(queue) for queue in queues)
     assert dropped + sent + waiting == 30 * 3000
     assert dropped > 0
@@ -85,11 +81,10 @@ async def test_receivers_that_never_read(doors):
 
 
 @pytest.mark.parametrize("slow", [0, 20])
-async def test_how_long_a_publisher_takes(doors, slow, record_property):
+async def test_how_long_a_publisher_takes(doors, slow):
     """With and without stuck receivers; the figures are for reading, the bound is generous."""
     for number in range(slow):
-        client = await doors.client(f"slow{number}", subscribe="t", rcvbuf=4096)
-        client.auto_ack = False
+        await doors.client(f"slow{number}", subscribe="t", rcvbuf=4096)
     healthy = await doors.client("healthy", subscribe="t")
     publisher = await doors.client("p")
     frame = encode(make_publish("t", bytes(1000), 0, False, False, 0, None), 5)
@@ -107,8 +102,7 @@ async def test_how_long_a_publisher_takes(doors, slow, record_property):
 FLOODS = {
     "PINGREQ": encode(Pingreq(), 5) * 5000,
     "QoS 1": encode(make_publish("nobody", b"x", 1, False, False, 1, None), 5) * 1000,
-    "QoS 2": encode(make_publish("nobody", b"x", 2, False, True, 1, None), 5)[:0]
-    + encode(make_publish("nobody", b"x", 2, False, False, 1, None), 5) * 1000,
+    "QoS 2": encode(make_publish("nobody", b"x", 2, False, False, 1, None), 5) * 1000,
     "SUBSCRIBE": encode(Subscribe(1, [("t", SubOpts())], None), 5) * 1000,
     "SUBSCRIBE to retained messages": encode(Subscribe(1, [("r/#", SubOpts())], None), 5) * 1000,
     "PUBLISH to oneself": encode(make_publish("own", bytes(1000), 0, False, False, 0, None), 5) * 100,
@@ -120,7 +114,7 @@ class TestFloods:
 
     @pytest.fixture
     def settings(self):
-        return {"listener": {"send_timeout": "2s"}}
+        return {"listener": {"send_timeout": "1s"}}
 
     @pytest.mark.parametrize("what", FLOODS)
     async def test_the_sender_is_not_read_any_more_and_then_closed(self, doors, what):
@@ -133,9 +127,11 @@ class TestFloods:
         waits = []
 
         async def flood() -> None:
-            with pytest.raises(Closed):
+            try:
                 while True:
                     await client.send_raw(FLOODS[what])
+            except Closed:
+                return
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flood)
@@ -159,7 +155,7 @@ class TestFloods:
         await doors.client("slow", subscribe="t", rcvbuf=4096)
         for _ in range(20):
             doors.node.publish(Message("t", bytes(MB)))
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         await until(lambda: any(link.out.blocked for link in doors.node.pump.turn.links.values()))
         await trio.sleep(3.2)
         assert doors.links() == (0 if close else 1)
@@ -171,7 +167,7 @@ class TestFloods:
         await client.subscribe("t")
         for _ in range(8):
             doors.node.publish(Message("t", bytes(MB)))
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         link = next(iter(doors.node.pump.turn.links.values()))
         await until(lambda: link.out.blocked)
         raw = client._stream.raw
@@ -197,7 +193,7 @@ async def test_a_backlog_of_200_mb_to_one_client_moves_nobody_else(tmp_path):
         stuck.auto_ack = False
         for number in range(200):
             doors.node.publish(Message("big", number.to_bytes(4, "big") + bytes(MB - 4), 1))
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         session = doors.node.find("stuck")
         assert session.mqueue.bytes > 180 * MB
         beside = await pairs(doors)

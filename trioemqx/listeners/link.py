@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import sys
+import termios
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ class Link:
         "held",
         "home",
         "identify",
+        "in_kernel",
         "lingering",
         "out",
         "pending",
@@ -109,6 +113,8 @@ class Link:
         """When to close for good, also with bytes unsent; 0 = not closing."""
         self.progress_at = 0.0
         """When the kernel last took something, while it does not take all."""
+        self.in_kernel = 0
+        """Bytes the kernel had still to deliver when that was last looked at, while it does not take all."""
         self.gone = ""
         self.sent_oct = 0
         self.sent_cnt = 0
@@ -120,6 +126,17 @@ class Link:
         """Bytes waiting for this client: EMQX's send_pend."""
         out = self.out
         return len(self.pending) - self.at + (0 if out is None else out.size)
+
+    def moves(self) -> bool:
+        """Whether the peer has taken bytes since this was last asked. The kernel lets us send again only when a good
+        part of its buffer is free; over a slow line that may be minutes, in which the peer does read."""
+        try:
+            left = int.from_bytes(fcntl.ioctl(self.fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, AttributeError):  # a system that does not say
+            return False
+        before = self.in_kernel
+        self.in_kernel = left
+        return left < before
 
     def shut_down(self) -> None:
         """Tell the peer that nothing more will come; what is already in the kernel still arrives."""

@@ -101,6 +101,9 @@ class Turn(Writing):
         except OSError as error:
             self.drop(link, close_reason(error, link))
             return
+        except Exception as error:
+            self.crash(link, error)
+            return
         if not data:
             self.drop(link, "ssl_closed" if link.transport is not None else "tcp_closed")
             return

@@ -269,10 +269,12 @@ class Writing:
         if link.close_at and now >= link.close_at:
             self.drop(link, channel.closing if channel is not None and channel.closing else "closed")
             return
-        stuck = link.out is not None and link.out.blocked and now - link.progress_at >= link.send_timeout
-        if stuck and link.send_timeout > 0.0:
-            self.drop(link, "timeout")
-            return
+        if link.out is not None and link.out.blocked and link.send_timeout > 0.0:
+            if link.moves():
+                link.progress_at = now
+            elif now - link.progress_at >= link.send_timeout:
+                self.drop(link, "timeout")
+                return
         if link.transport is not None and channel is not None:
             late = link.transport.late(now)
             if late:
