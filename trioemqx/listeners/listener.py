@@ -180,7 +180,8 @@ class Listener:
     # -- accepting ---------------------------------------------------------------------------------------------------
 
     async def run(self, connections: trio.Nursery) -> None:
-        """Accept until cancelled or closed; each connection becomes a task of `connections`."""
+        """Accept until cancelled or closed; each connection becomes a task of `connections`. After a bug in our own code
+        the socket stays open, so that nobody who waits in the kernel's queue is reset before the next run."""
         try:
             while (listening := self._socket) is not None:
                 try:
@@ -190,8 +191,9 @@ class Listener:
                 pause = self._accept_ready(listening, connections)
                 if pause > 0.0:
                     await trio.sleep(pause)
-        finally:
+        except (trio.Cancelled, OSError):
             self.close()
+            raise
 
     def _accept_ready(self, listening: socket.socket, connections: trio.Nursery) -> float:
         """Accept what waits, within limits; returns seconds to pause."""

@@ -35,6 +35,8 @@ class Pump:
         self.longest = 0.0
         """Longest time between two checkpoints so far, in real seconds."""
         self._awake = False
+        self._rung = False
+        """A byte waits in `_inner`."""
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
@@ -50,6 +52,7 @@ class Pump:
         """Have the pump look at the dirty outboxes soon; cheap when it is awake or has been told."""
         if not self._awake:
             self._awake = True
+            self._rung = True
             self._outer.send(b"!")
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -58,17 +61,20 @@ class Pump:
         turn = self.turn
         began = time.perf_counter()
         while True:
-            if not turn.busy():
+            if self._rung:
+                self._answer_bell()
+            self.tell_time()
+            if len(turn.pauses):
+                turn.release_paused()
+            if turn.next_ready >= len(turn.ready):
+                turn.ready = self.poller.poll()
+                turn.next_ready = 0
+            if not turn.busy():  # the poller was asked first: under load that is cheaper than Trio's way of waiting
                 self._awake = False
                 await self._wait()
                 self._awake = True
                 began = time.perf_counter()
-            self.tell_time()
-            if turn.next_ready >= len(turn.ready):
-                turn.ready = self.poller.poll()
-                turn.next_ready = 0
-            if len(turn.pauses):
-                turn.release_paused()
+                continue
             turn.work()
             began = await self._give_way(began, False)
             while not turn.flush(began + SLICE - time.perf_counter()):
@@ -92,11 +98,11 @@ class Pump:
                 await trio.lowlevel.wait_readable(self.poller.fileno())
         else:
             await trio.lowlevel.wait_readable(self.poller.fileno())
-        try:
-            while self._inner.recv(4096):
-                continue
-        except BlockingIOError:
-            return
+
+    def _answer_bell(self) -> None:
+        """Take the byte that `wake` sent; it is only there to be waited for."""
+        self._rung = False
+        self._inner.recv(16)
 
     def close(self) -> None:
         """Give the descriptors back; all links have been dropped."""
