@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import pytest
 import trio
@@ -101,9 +102,15 @@ async def test_a_listener_changes_its_host_only(start, tmp_path):
     assert start.listener().address == f"0.0.0.0:{port}"
 
 
-async def test_a_port_in_use_is_told_and_nothing_is_lost(start, tmp_path):
+@pytest.fixture
+def taken():
+    """A port on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+async def test_a_port_in_use_is_told_and_nothing_is_lost(start, tmp_path, taken):
     client = await start.client("before")
-    taken = start.ports["ws"]
     [problem] = reload(start, tmp_path, listeners={"tcp.tcp": {"bind": f"127.0.0.1:{taken}"}})
     assert "is in use" in problem
     assert "keeps its old settings" in problem
@@ -111,8 +118,7 @@ async def test_a_port_in_use_is_told_and_nothing_is_lost(start, tmp_path):
     await start.client("after")
 
 
-async def test_a_new_listener_that_cannot_be_opened_is_told(start, tmp_path):
-    taken = start.ports["ws"]
+async def test_a_new_listener_that_cannot_be_opened_is_told(start, tmp_path, taken):
     [problem] = reload(start, tmp_path, listeners={"tcp.second": {"bind": f"127.0.0.1:{taken}"}})
     assert "is in use; it was not opened" in problem
     assert "mqtt:tcp:second" not in start.node.listeners.listeners

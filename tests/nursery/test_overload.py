@@ -18,7 +18,7 @@ def active(broker: TestBroker) -> dict[str, object]:
     return {alarm.name: alarm for alarm in broker.node.alarms.active()}
 
 
-async def fill(broker: TestBroker, count: int = 20) -> None:
+async def fill(broker: TestBroker, count: int = 12) -> None:
     """More than the kernel takes for somebody who does not read."""
     for _ in range(count):
         broker.node.publish(Message("t", bytes(MB), 1))
@@ -47,7 +47,7 @@ class TestCongestion:
         topic, payload = await operator.message()
         assert topic.endswith("/alarms/activate")
         assert json.loads(payload)["name"] == "conn_congestion/slow/sam"
-        for _ in range(20):
+        for _ in range(12):
             await slow.message()
         await trio.sleep(5)
         assert "conn_congestion/slow/sam" in active(broker)  # it stays for a while, so that it does not flicker
