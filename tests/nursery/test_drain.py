@@ -70,7 +70,7 @@ async def test_the_ports_are_free_afterwards(tmp_path):
         ports = doors.ports
         doors.node.stop()
         for port in ports.values():
-            with pytest.raises(OSError, match="refused|reset|failed"):
+            with pytest.raises(OSError, match=r"refused|reset|failed"):
                 await _until_refused(port)
 
 

@@ -180,8 +180,8 @@ class Listener:
     # -- accepting ---------------------------------------------------------------------------------------------------
 
     async def run(self, connections: trio.Nursery) -> None:
-        """Accept until cancelled or closed; each connection becomes a task of `connections`. After a bug in our own code
-        the socket stays open, so that nobody who waits in the kernel's queue is reset before the next run."""
+        """Accept until cancelled or closed; each connection becomes a task of `connections`. After a bug in our own
+        code the socket stays open, so that nobody who waits in the kernel's queue is reset before the next run."""
         try:
             while (listening := self._socket) is not None:
                 try:
