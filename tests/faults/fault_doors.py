@@ -136,7 +136,7 @@ class Doors:
 async def until(true: Callable[[], bool], otherwise: Callable[[], str] = lambda: "") -> None:
     """Wait for something that the broker does by itself."""
     with trio.move_on_after(PATIENCE):
-        while not true():  # noqa: ASYNC110 - the broker knows nothing of us
+        while not true():
             await trio.sleep(0.01)
         return
     raise AssertionError(otherwise())

@@ -143,7 +143,7 @@ async def test_session_expiry(dialer, topic, name):
     assert third.connack.session_present
     await third.disconnect(properties=properties(session_expiry_interval=1))
     with trio.fail_after(5):  # another client sees it go, without touching it
-        while await _has_receivers(dialer, topic, name):  # noqa: ASYNC110 - the broker is another process
+        while await _has_receivers(dialer, topic, name):
             await trio.sleep(0.2)
     fourth = await dialer.client(name, clean_start=False)
     assert not fourth.connack.session_present

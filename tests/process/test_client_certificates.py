@@ -165,6 +165,6 @@ async def test_a_handshake_that_never_ends_is_given_up(files):
         await stream.aclose()
         listener = broker.node.listeners.listeners["mqtt:ssl:main"]
         with trio.fail_after(5):
-            while listener.current:  # noqa: ASYNC110 - a listener has no event for that, and needs none
+            while listener.current:
                 await trio.sleep(0.01)
         assert listener.shutdown_count == {"ssl_upgrade_timeout": 1}
