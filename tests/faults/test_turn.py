@@ -182,6 +182,17 @@ class TestFairness:
         assert max(answers) - min(answers) <= 2 * SHARES * SHARE
         assert min(answers) > 0
 
+    @pytest.mark.parametrize(("receivers", "read"), [(1, 16), (65, 40)])
+    def test_few_outboxes_are_written_before_more_sockets_are_read(self, bench, receivers, read):
+        """Their owners can then work while we read on; a wide fan-out is cheaper written once."""
+        for number in range(receivers):
+            bench.client(f"sub{number}", "t")
+        publishers = [bench.client(f"pub{number}") for number in range(40)]
+        for publisher in publishers:
+            publisher.publish("t", b"x")
+        bench.round(flush=False)
+        assert bench.turn.next_ready == read
+
     def test_new_events_do_not_wait_for_left_over_work(self, bench):
         flood = bench.client("flood")
         canary = bench.client("canary")
