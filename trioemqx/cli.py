@@ -54,8 +54,8 @@ def start(path: Path | None) -> None:
     Exit codes: 0 after an orderly stop, 1 already running, 70 a vital service gave up, 71 cannot listen, 78 bad
     configuration.
     """
-    from trioemqx.node import with_certificates
     from trioemqx.supervisor import CANNOT_LISTEN, serve
+    from trioemqx.wiring import with_certificates
 
     config = _load(path)
     with _only_one(Path(config.node.data_dir)):

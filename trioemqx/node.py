@@ -7,14 +7,12 @@
 
 What it yields is the facade: publish, subscribe, kick, look at clients, metrics and stats.
 
-The file is long because this is the one place that knows every part; each function only connects some of them.
+What each part is told by the configuration is in `wiring`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,25 +21,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import attrs
 import trio
 
-import trioemqx
 from trioemqx.cluster.engine import ClusterEngine
 from trioemqx.cluster.local import LocalEngine
 from trioemqx.cluster.pack import encode_pack
-from trioemqx.config.check import needs_certificates
-from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.listener import ListenerConfig
-from trioemqx.config.load import from_mapping, load
 from trioemqx.config.model import Config
 from trioemqx.config.show import diff
-from trioemqx.core.broker import Broker
 from trioemqx.core.channel import Channel
 from trioemqx.core.session import Session
-from trioemqx.core.subscription import Receiver
-from trioemqx.core.zone import Zone
-from trioemqx.errors import ConfigError, ListenerError, PacketError
 from trioemqx.listeners.gate import Gate
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
@@ -50,28 +39,37 @@ from trioemqx.listeners.overload import Congestion, enforce_shutdown_policy
 from trioemqx.listeners.pump import Pump
 from trioemqx.services import sweeper, systopics
 from trioemqx.services.access import AccessService
-from trioemqx.services.alarms import Alarms, AlarmSettings
+from trioemqx.services.alarms import Alarms
 from trioemqx.services.banned import Banned
-from trioemqx.services.certificates import ensure_self_signed
 from trioemqx.services.flapping import Flapping, FlappingPolicy
 from trioemqx.services.log_format import level_number
 from trioemqx.services.loopwatch import LoopWatch
-from trioemqx.services.monitor import Monitor, MonitorSettings, SystemProbe
+from trioemqx.services.monitor import Monitor, SystemProbe
 from trioemqx.services.plugins import HookRegistry
 from trioemqx.services.presence import NAME as PRESENCE
 from trioemqx.services.presence import Presence
 from trioemqx.services.stats import StatsKeeper
 from trioemqx.services.store.memory import MemoryStore
 from trioemqx.services.supervise import GaveUp, supervise
-from trioemqx.services.zones import build_zone
 from trioemqx.types import ClientInfo, Message, SubOpts
+from trioemqx.wiring import (
+    alarm_settings,
+    all_zones,
+    apply_broker,
+    log_crash,
+    log_receiver_crash,
+    log_refused,
+    make_broker,
+    max_connections,
+    monitor_settings,
+    prepare,
+    presence_qos,
+)
 
 log = logging.getLogger("trioemqx.node")
 
 DRAIN: Final = 5.0
 """Seconds connected clients get to take what is queued for their sockets when the node stops."""
-MOST_CONNECTIONS: Final = 65536
-DESCRIPTOR_RESERVE: Final = 200
 SHUTTING_DOWN: Final = 0x8B
 
 
@@ -92,27 +90,25 @@ class Node:
         policy = config.flapping_detect_policy
         self.flapping = Flapping(self.banned, FlappingPolicy(policy.count, policy.window, policy.ban), wall)
         self.access = AccessService(self.hooks.compiled, self.banned, self.flapping, wall)
-        self.broker = _make_broker(config, self.access)
+        self.broker = make_broker(config, self.access)
         self.broker.hooks = self.hooks.compiled
         self.hooks.metrics = self.broker.metrics
         self.alarms = Alarms(
-            config.node.name, self.store, self.publish, _alarm_settings(config), wall=wall, now=trio.current_time
+            config.node.name, self.store, self.publish, alarm_settings(config), wall=wall, now=trio.current_time
         )
         self.hooks.register(
-            Presence(config.node.name, self.publish, self._wanted, _presence_qos(config), wall), PRESENCE
+            Presence(config.node.name, self.publish, self._wanted, presence_qos(config), wall), PRESENCE
         )
         self.stats_keeper = StatsKeeper(self.broker.gauges)
         self.pump = Pump(self.broker, wall)
         self.cluster: ClusterEngine = LocalEngine(config.node.name)
         self.broker.forward = lambda name, message: self.cluster.forward(name, encode_pack([message]))
         limits = config.limits
-        self.gate = Gate(
-            self.pump, _max_connections(config), limits.max_unauthenticated, limits.max_connect_packet_size
-        )
+        self.gate = Gate(self.pump, max_connections(config), limits.max_unauthenticated, limits.max_connect_packet_size)
         self.listeners = ListenerManager(
             [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, self.gate
         )
-        self.monitor = Monitor(self.alarms, SystemProbe(), _monitor_settings(config))
+        self.monitor = Monitor(self.alarms, SystemProbe(), monitor_settings(config))
         self.loop_watch = LoopWatch(self.publish, config.node.name, config.sysmon.long_schedule)
         self.congestion = Congestion(self.alarms)
         self._in_memory = in_memory
@@ -123,9 +119,9 @@ class Node:
         self._failure: BaseException | None = None
         self._pump_lives = True
         self._inside: dict[str, Listener] = {}
-        self.pump.turn.crashed = _log_crash
-        self.broker.on_receiver_crash = _log_receiver_crash
-        self.broker.on_refused = _log_refused
+        self.pump.turn.crashed = log_crash
+        self.broker.on_receiver_crash = log_receiver_crash
+        self.broker.on_refused = log_refused
         self.broker.registry.on_session_end = self._count_session_end
         self.pump.tell_time()
 
@@ -212,7 +208,7 @@ class Node:
         changes = diff(self.config, config)
         problems = [f"{change.key}: needs a restart" for change in changes if not change.live]
         before, self.config = self.config, config
-        self.broker.zones = _zones(config)
+        self.broker.zones = all_zones(config)
         if not self._in_memory:
             problems += self.listeners.update(config.listeners, self.broker.zones)
         for zone, listener in list(self._inside.items()):
@@ -225,13 +221,13 @@ class Node:
         """Settings of the whole node that change while it runs."""
         policy, limits = config.flapping_detect_policy, config.limits
         self.flapping.policy = FlappingPolicy(policy.count, policy.window, policy.ban)
-        self.gate.max_connections = _max_connections(config)
+        self.gate.max_connections = max_connections(config)
         self.gate.max_unauthenticated = limits.max_unauthenticated
         self.gate.max_connect_packet_size = limits.max_connect_packet_size
-        self.alarms.settings = _alarm_settings(config)
-        self.monitor.settings = _monitor_settings(config)
+        self.alarms.settings = alarm_settings(config)
+        self.monitor.settings = monitor_settings(config)
         self.loop_watch.threshold = config.sysmon.long_schedule
-        _apply_broker(self.broker, config)
+        apply_broker(self.broker, config)
         if config.log.effective_level != before.log.effective_level:
             logging.getLogger("trioemqx").setLevel(level_number(config.log.effective_level))
         if config.broker != before.broker:
@@ -276,7 +272,7 @@ class Node:
         root.start_soon(self._vital, "listeners", accept)
         sweep = partial(sweeper.run, self.broker, self._check_link, self.congestion.settle)
         root.start_soon(self._vital, "sweeper", partial(self._supervised, "sweeper", sweep))
-        topics = systopics.SysTopics(_View(self), self.started_at, wall=self.wall, wanted=self._wanted)
+        topics = systopics.SysTopics(self, self.started_at, wall=self.wall, wanted=self._wanted)
         self._runs = {
             "wills": partial(sweeper.settle_wills, self.broker),
             "stats": self.stats_keeper.run,
@@ -367,37 +363,6 @@ class Node:
             self._connections.cancel_scope.cancel()
 
 
-@attrs.frozen
-class _View:
-    """The node as services see it (`services.facade.BrokerLike`)."""
-
-    _node: Node
-
-    @property
-    def node(self) -> str:
-        return self._node.node
-
-    @property
-    def version(self) -> str:
-        return self._node.version
-
-    @property
-    def metrics(self) -> trioemqx.metrics.Metrics:
-        return self._node.broker.metrics
-
-    def now(self) -> float:
-        return trio.current_time()
-
-    def publish(self, message: Message) -> int:
-        return self._node.publish(message)
-
-    def kick(self, clientid: str) -> bool:
-        return self._node.kick(clientid)
-
-    def stats(self) -> dict[str, int]:
-        return self._node.stats()
-
-
 @asynccontextmanager
 async def open_broker(
     config: Config | Mapping[str, object] | Path | None = None,
@@ -423,123 +388,8 @@ async def open_broker(
             node.stop()
 
 
-def prepare(config: Config | Mapping[str, object] | Path | None) -> Config:
-    """A `Config` from whatever `open_broker` takes, with certificates for listeners that were given none."""
-    if isinstance(config, Config):
-        settings = config
-    elif config is None or isinstance(config, Path):
-        settings = load(config, os.environ)
-    else:
-        settings = from_mapping(config)
-    return with_certificates(settings)
-
-
-def with_certificates(config: Config) -> Config:
-    """Give TLS listeners without certificate files a self-signed pair under `node.data_dir`. Raises ListenerError."""
-    if not any(needs_certificates(listener) for listener in config.listeners):
-        return config
-    host = config.node.name.partition("@")[2] or "localhost"
-    names = list(dict.fromkeys([host, "localhost", "127.0.0.1"]))
-    folder = Path(config.node.data_dir) / "certs"
-    try:
-        key, cert, authority = ensure_self_signed(folder, names)
-    except OSError as error:
-        raise ListenerError(f"node.data_dir: no certificate can be written to {folder}: {error.strerror}") from None
-    log.warning("TLS listeners use a self-signed certificate, %s; give them certfile and keyfile", cert)
-    listeners = [
-        attrs.evolve(listener, keyfile=str(key), certfile=str(cert), cacertfile=str(authority))
-        if needs_certificates(listener)
-        else listener
-        for listener in config.listeners
-    ]
-    return attrs.evolve(config, listeners=listeners)
-
-
 async def _open_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
     """A branch of the tree that others put tasks into."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
         task_status.started(nursery)
-
-
-def _make_broker(config: Config, access: AccessService) -> Broker:
-    broker = Broker(
-        access,
-        node=config.node.name,
-        version=trioemqx.__version__,
-    )
-    _apply_broker(broker, config)
-    broker.zones = _zones(config)
-    return broker
-
-
-def _apply_broker(broker: Broker, config: Config) -> None:
-    """What the core takes from the configuration, at the start and again at each reload."""
-    settings, retainer = config.broker, config.retainer
-    broker.router.set_strategies(
-        settings.shared_subscription_strategy,
-        {name: group.shared_subscription_strategy for name, group in settings.groups.items()},
-    )
-    broker.dispatch_ack = settings.shared_dispatch_ack_enabled
-    broker.stop_publish_clear_msg = retainer.stop_publish_clear_msg
-    broker.retained.max_messages = retainer.max_retained_messages
-    broker.retained.max_payload = retainer.max_payload_size
-    broker.retained.expiry = retainer.expiry_interval
-    broker.registry.client_disconnect_discarded = settings.client_disconnect_discarded
-    broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
-
-
-def _presence_qos(config: Config) -> int:
-    """`module.presence.qos`. Raises ConfigErrors."""
-    table = config.module.get("presence", {})
-    qos = table.get("qos", 1) if isinstance(table, dict) else None
-    if qos not in (0, 1, 2):
-        raise ConfigErrors([ConfigError("must be 0, 1 or 2", "module.presence.qos")])
-    return int(qos)
-
-
-def _zones(config: Config) -> dict[str, Zone]:
-    names = set(config.zones) | {listener.zone for listener in config.listeners} | {"default"}
-    return {name: build_zone(config, name) for name in names}
-
-
-def _alarm_settings(config: Config) -> AlarmSettings:
-    alarm = config.alarm
-    return AlarmSettings(frozenset(alarm.actions), alarm.size_limit, alarm.validity_period)
-
-
-def _monitor_settings(config: Config) -> MonitorSettings:
-    system, process = config.os_mon, config.vm_mon
-    return MonitorSettings(
-        cpu_check_interval=system.cpu_check_interval,
-        cpu_high_watermark=system.cpu_high_watermark,
-        cpu_low_watermark=system.cpu_low_watermark,
-        mem_check_interval=system.mem_check_interval,
-        sysmem_high_watermark=system.sysmem_high_watermark,
-        procmem_high_watermark=system.procmem_high_watermark,
-        process_check_interval=process.check_interval,
-        process_high_watermark=process.process_high_watermark,
-        process_low_watermark=process.process_low_watermark,
-    )
-
-
-def _max_connections(config: Config) -> int:
-    """`limits.max_connections`, or what the process's descriptors allow."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - DESCRIPTOR_RESERVE
-    wanted = config.limits.max_connections or MOST_CONNECTIONS
-    return max(1, min(wanted, allowed))
-
-
-def _log_crash(link: Link, error: Exception) -> None:
-    channel = link.channel
-    extra = {} if channel is None else {"clientid": channel.info.clientid, "peername": channel.info.peername}
-    log.error("connection crashed", exc_info=error, extra=extra)
-
-
-def _log_refused(client: ClientInfo, error: PacketError) -> None:
-    extra = {"clientid": client.clientid, "peername": client.peername}
-    log.debug("refused with 0x%02x: %s", error.code, error.text, extra=extra)
-
-
-def _log_receiver_crash(receiver: Receiver, error: Exception) -> None:
-    log.error("delivery crashed", exc_info=error, extra={"clientid": receiver.clientid})

@@ -32,10 +32,14 @@ class FakeBroker:
     version = "1.2.3"
 
     def __init__(self):
-        self.metrics = Metrics()
+        self.counters = Metrics()
         self.published = []
         self.kicked = []
         self.gauges = {"connections.count": 3, "connections.max": 5}
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        return self.counters.values()
 
     def now(self):
         return trio.current_time()

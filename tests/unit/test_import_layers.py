@@ -23,6 +23,7 @@ LAYERS = [
     "services",
     "cluster",
     "listeners",
+    "wiring",
     "node",
     "supervisor",
     "cli",

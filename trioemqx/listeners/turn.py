@@ -28,8 +28,8 @@ SHARE: Final = 200
 """Packets plus deliveries that a client gets before it is the next one's turn, and about how much is done between two
 looks at the clock."""
 FEW: Final = 64
-"""So few outboxes are written after each CLOCK_EVERY sockets: their owners can work while we read on. More of them would
-cost more writes than that is worth."""
+"""So few outboxes are written after each CLOCK_EVERY sockets: their owners can work while we read on. More of them
+would cost more writes than that is worth."""
 PAUSES_PER_TURN: Final = 1000
 
 

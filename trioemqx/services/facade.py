@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from trioemqx.metrics import Metrics
     from trioemqx.types import Message
 
 
@@ -21,8 +20,8 @@ class BrokerLike(Protocol):
         """The broker's version."""
 
     @property
-    def metrics(self) -> Metrics:
-        """The node's counters."""
+    def metrics(self) -> dict[str, int]:
+        """Every counter by EMQX's name."""
 
     def now(self) -> float:
         """The broker's monotonic clock, in seconds."""

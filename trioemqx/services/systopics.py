@@ -79,7 +79,7 @@ class SysTopics:
     def _figures(self) -> Iterator[tuple[str, int]]:
         for name, value in self._broker.stats().items():
             yield f"stats/{name}", value
-        for name, value in self._broker.metrics.values().items():
+        for name, value in self._broker.metrics.items():
             yield f"metrics/{name.replace('.', '/')}", value
 
     def _publish(self, topic: str, text: str, retain: bool = False) -> None:
