@@ -7,13 +7,21 @@ listeners costs the broker one truth test. New tuples are assigned whole; a call
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from trioemqx.types import ClientInfo, Message, Properties, SubOpts
 
 Chain = tuple[tuple[str, Callable[..., Any]], ...]
-Crashed = Callable[[str, str, Exception], None]
+Crashed = Callable[[str, str, BaseException], None]
 """Called with (plugin, hook point, exception): log, count, and switch a repeat offender off."""
+
+AclCall = tuple[str, Callable[..., Any], bool]
+"""(plugin, function, whether it has to be awaited), for the two points of `client.check_acl` in one order."""
+Slow = Callable[[str, str, float], None]
+"""Called with (plugin, hook point, seconds) when a sync hook took longer than SLOW."""
+
+SLOW: Final = 0.02
+"""Seconds a sync hook may hold the event loop before somebody is told."""
 
 Filters = list[tuple[str, SubOpts]]
 """What `client.subscribe` and `client.unsubscribe` fold over: (filter, options) in packet order."""
@@ -31,19 +39,37 @@ class Refuse(Exception):
         self.code = code
 
 
-def _forget(plugin: str, point: str, error: Exception) -> None:
+def _forget(plugin: str, point: str, error: BaseException) -> None:
     """Default for `Hooks.crashed`: nobody has been told how to report yet."""
 
 
+def _not_slow(plugin: str, point: str, seconds: float) -> None:
+    """Default for `Hooks.tell_slow`."""
+
+
+def _no_clock() -> float:
+    """Default for `Hooks.clock`: time stands still, so nothing is slow."""
+    return 0.0
+
+
 class Hooks:
-    """All hook points of EMQX 4.4, dots written as underscores."""
+    """All hook points of EMQX 4.4, dots written as underscores. `clock` gives real seconds."""
 
     def __init__(self) -> None:
         self.crashed: Crashed = _forget
+        self.clock: Callable[[], float] = _no_clock
+        self.tell_slow: Slow = _not_slow
+        self.timeouts: dict[str, float] = {}
+        """Seconds for the async hooks of plugins that set them."""
         # async, first verdict wins; run by services.access
         self.client_authenticate: Chain = ()
         self.client_enhanced_authenticate: Chain = ()
         self.client_check_acl: Chain = ()
+        self.client_check_acl_now: Chain = ()  # sync, first verdict wins
+        self.acl: tuple[AclCall, ...] = ()
+        self.rules_epoch = 0
+        """Counts the times that access rules changed: an answer that was under way meanwhile is asked for again."""
+        self.tls_handshake_psk_lookup: Chain = ()
         # sync, transform
         self.client_connect: Chain = ()
         self.client_connack: Chain = ()
@@ -69,52 +95,70 @@ class Hooks:
 
     def notify(self, chain: Chain, point: str, *args: object) -> None:
         """Run a notification: every implementation is called, what it returns is ignored, a crash stays its own."""
+        began = self.clock()
         for plugin, call in chain:
             try:
                 call(*args)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.crashed(plugin, point, error)
+            began = self.timed(plugin, point, began)
+
+    def timed(self, plugin: str, point: str, began: float) -> float:
+        """What the clock says now; whoever took too long since `began` is told of."""
+        now = self.clock()
+        if now - began > SLOW:
+            self.tell_slow(plugin, point, now - began)
+        return now
 
     def run_message_publish(self, message: Message) -> Message:
         """Fold a message over `message.publish`. Raises Drop when an implementation stops it."""
+        began = self.clock()
         for plugin, call in self.message_publish:
             try:
                 message = _message(call(message), message)
             except Drop:
+                self.timed(plugin, "message_publish", began)
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.crashed(plugin, "message_publish", error)
+            began = self.timed(plugin, "message_publish", began)
         return message
 
     def run_message_delivered(self, client: ClientInfo, message: Message) -> Message:
         """Fold an outgoing message over `message.delivered`."""
+        began = self.clock()
         for plugin, call in self.message_delivered:
             try:
                 message = _message(call(client, message), message)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.crashed(plugin, "message_delivered", error)
+            began = self.timed(plugin, "message_delivered", began)
         return message
 
     def run_client_connect(self, client: ClientInfo, properties: Properties | None) -> Properties | None:
         """Fold the CONNECT's properties over `client.connect`. Raises Refuse; a crash refuses too (0x80), because this
         point can be used to keep clients out."""
+        began = self.clock()
         for plugin, call in self.client_connect:
             try:
                 properties = _properties(call(client, properties), properties)
             except Refuse:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.crashed(plugin, "client_connect", error)
                 raise Refuse(0x80) from error
+            began = self.timed(plugin, "client_connect", began)
         return properties
 
     def run_client_connack(self, client: ClientInfo, reason: str, properties: Properties) -> Properties:
         """Fold the CONNACK's properties over `client.connack`; also run for refusals."""
+        began = self.clock()
         for plugin, call in self.client_connack:
             try:
                 properties = _properties(call(client, reason, properties), properties) or properties
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.crashed(plugin, "client_connack", error)
+            began = self.timed(plugin, "client_connack", began)
         return properties
 
     def run_filters(
@@ -122,17 +166,30 @@ class Hooks:
     ) -> Filters:
         """Fold the filters of a SUBSCRIBE or UNSUBSCRIBE over its point. A result of another length is refused as a
         crash, since answers are given by position."""
+        began = self.clock()
         for plugin, call in chain:
             try:
                 result = call(client, properties, list(filters))
-                if result is None:
-                    continue
-                if len(result) != len(filters):
-                    raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
-                filters = [_filter(name, opts) for name, opts in result]
-            except Exception as error:
+                if result is not None:
+                    if len(result) != len(filters):
+                        raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
+                    filters = [_filter(name, opts) for name, opts in result]
+            except (Exception, SystemExit) as error:
                 self.crashed(plugin, point, error)
+            began = self.timed(plugin, point, began)
         return filters
+
+    def run_psk_lookup(self, identity: str) -> bytes | None:
+        """Ask for the key of a TLS pre-shared-key identity; None when nobody knows it."""
+        for plugin, call in self.tls_handshake_psk_lookup:
+            try:
+                key = call(identity)
+                if key is not None:
+                    return bytes(key)
+            except (Exception, SystemExit) as error:
+                self.crashed(plugin, "tls_handshake_psk_lookup", error)
+                return None
+        return None
 
 
 def _message(result: object, before: Message) -> Message:
@@ -141,6 +198,10 @@ def _message(result: object, before: Message) -> Message:
         return before
     if not isinstance(result, Message):
         raise TypeError(f"not a Message: {result!r:.100}")
+    topic: object = result.topic
+    properties: object = result.properties
+    if not isinstance(topic, str) or not (properties is None or isinstance(properties, Properties)):
+        raise TypeError(f"a Message with topic {topic!r:.100} and properties {properties!r:.100}")
     return result
 
 

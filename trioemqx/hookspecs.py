@@ -6,7 +6,8 @@ use the network, all others are plain functions that must return at once. Calls 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import pluggy
 
@@ -15,7 +16,29 @@ if TYPE_CHECKING:
 
 PROJECT = "trioemqx"
 hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+PRIORITY = "trioemqx_priority"
+"""The attribute of a marked method that holds its priority."""
+F = TypeVar("F", bound=Callable[..., Any])
+_mark = pluggy.HookimplMarker(PROJECT)
+
+
+@overload
+def hookimpl(function: F) -> F: ...
+@overload
+def hookimpl(*, priority: int = 0, specname: str | None = None) -> Callable[[F], F]: ...
+def hookimpl(function: F | None = None, *, priority: int = 0, specname: str | None = None) -> Any:
+    """Mark a method as the implementation of the hook point it is named after (or of `specname`).
+
+    A higher `priority` runs first, equal ones in the order in which their plugins were loaded. EMQX uses 1000 for the
+    topic rewrite, -1 for the ACL file and 0 for everything else.
+    """
+
+    def mark(method: F) -> F:
+        marked: F = _mark(specname=specname)(method)
+        setattr(marked, PRIORITY, priority)
+        return marked
+
+    return mark if function is None else mark(function)
 
 
 class AsyncHooks:
@@ -37,7 +60,17 @@ class AsyncHooks:
 
 
 class SyncHooks:
-    """Plain functions. Transforming points return a replacement or None; notifying ones are not asked for an answer."""
+    """Plain functions. Deciding points answer or return None for "not mine"; transforming points return a replacement
+    or None; notifying ones are not asked for an answer."""
+
+    @hookspec
+    def client_check_acl_now(self, client: ClientInfo, action: str, topic: str) -> bool | None:
+        """The same question as `client_check_acl`, for rules that are in memory: no client waits for it. It may be
+        asked twice, when an implementation behind it has to wait."""
+
+    @hookspec
+    def tls_handshake_psk_lookup(self, identity: str) -> bytes | None:
+        """The key of a TLS pre-shared-key identity. Called in the handshake; needs Python 3.13."""
 
     @hookspec
     def client_connect(self, client: ClientInfo, properties: Properties | None) -> Properties | None:
@@ -107,7 +140,7 @@ class SyncHooks:
 
     @hookspec
     def message_delivered(self, client: ClientInfo, message: Message) -> Message | None:
-        """A message is about to be written to a client."""
+        """A message is about to be written to a client, with the QoS it is delivered at."""
 
     @hookspec
     def message_acked(self, client: ClientInfo, message: Message) -> None:
@@ -122,5 +155,8 @@ class SyncHooks:
         """A delivery to one client was dropped: no_local, too_large, qos0_msg, queue_full, expired."""
 
     @hookspec
-    def delivery_completed(self, client: ClientInfo, message: Message, session_birth_time: int) -> None:
-        """A delivery is finished: at the send for QoS 0, with PUBACK or PUBCOMP otherwise."""
+    def delivery_completed(
+        self, client: ClientInfo, message: Message, session_birth_time: int, first_sent: float
+    ) -> None:
+        """A delivery is finished: at the send for QoS 0, with PUBACK or PUBCOMP otherwise. `session_birth_time` is wall
+        milliseconds, `first_sent` the monotonic time (as `message.received`) of the first send."""

@@ -100,6 +100,8 @@ class Metrics:
         self.hook_crashed = 0
         self.service_crashed = 0
         self.connection_refused = 0
+        self.overload = dict.fromkeys(OVERLOAD, 0)
+        """What was refused, dropped or held up because something was short; each is in `values` once it has counted."""
         self.extra: dict[str, int] = {}
         """Counters of plugins, by their full dotted name."""
 
@@ -112,13 +114,15 @@ class Metrics:
             self.extra[name] = self.extra.get(name, 0) + by
 
     def values(self) -> dict[str, int]:
-        """Every metric by its dotted name, the 86 of EMQX first in alphabetical order, then those of plugins."""
+        """Every metric by its dotted name, the 86 of EMQX first in alphabetical order, then those of overload that are
+        not 0, then those of plugins."""
         found: dict[str, int] = {name: getattr(self, name.replace(".", "_")) for name in PLAIN}
         for name, source in SAME_AS.items():
             found[name] = found[source]
         for name, parts in SUMS.items():
             found[name] = sum(found[part] for part in parts)
         ordered = {name: found[name] for name in sorted(found)}
+        ordered.update({name: count for name, count in self.overload.items() if count})
         ordered.update(self.extra)
         return ordered
 
@@ -131,6 +135,18 @@ class Metrics:
             "service.crashed": self.service_crashed,
         }
 
+
+OVERLOAD = (
+    "overload.accepting.paused",
+    "overload.connections.closed",
+    "overload.connections.refused.anonymous",
+    "overload.connections.refused.lag",
+    "overload.connections.refused.memory",
+    "overload.publishers.paused",
+    "overload.qos0.dropped",
+    "overload.queues.unreported",
+    "overload.retained.refused",
+)
 
 PLAIN = frozenset(
     """

@@ -172,6 +172,7 @@ class ClientInfo:
         "proto_name",
         "proto_ver",
         "receive_maximum",
+        "said",
         "sockname",
         "sockport",
         "socktype",
@@ -212,6 +213,8 @@ class ClientInfo:
         self.anonymous = False
         self.mountpoint = ""
         self.properties: Properties | None = None
+        self.said: Properties | None = None
+        """Those of the SUBSCRIBE, UNSUBSCRIBE or DISCONNECT that hooks are called for."""
         self.cn: str | None = None
         self.dn: str | None = None
         self.ws_cookie: str | None = None
@@ -258,6 +261,7 @@ class Message:
         "received",
         "retain",
         "retained",
+        "stored",
         "sys",
         "tail_v5",
         "timestamp",
@@ -287,6 +291,8 @@ class Message:
         self.timestamp = timestamp
         self.sys = sys
         self.retained = False
+        self.stored: object = None
+        """The row that keeps it for sessions, while they need it."""
         self._id = ""
         self.username: str | None = None
         self.peerhost = ""
@@ -315,11 +321,12 @@ class Message:
             self._id = f"{self.timestamp * 1000:016X}{next(_SERIAL) & 0xFFFFFFFFFFFFFFFF:016X}"
         return self._id
 
-    def copy(self) -> Message:
-        """The same message without its shared encodings, for a hook that wants to change it."""
+    def copy(self, topic: str | None = None, payload: bytes | None = None) -> Message:
+        """The same message without its shared encodings, for a hook that wants to change it: with another topic or
+        payload where one is given."""
         twin = Message(
-            self.topic,
-            self.payload,
+            self.topic if topic is None else topic,
+            self.payload if payload is None else payload,
             self.qos,
             self.retain,
             self.publisher,
@@ -333,6 +340,14 @@ class Message:
         twin.peerhost = self.peerhost
         twin.proto_ver = self.proto_ver
         twin.headers = dict(self.headers) if self.headers is not None else None
+        return twin
+
+    def with_qos(self, qos: int) -> Message:
+        """The message as one receiver gets it: itself, or a copy with that receiver's QoS."""
+        if self.qos == qos:
+            return self
+        twin = self.copy()
+        twin.qos = qos
         return twin
 
     def __repr__(self) -> str:

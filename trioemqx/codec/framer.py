@@ -68,6 +68,21 @@ class Framer:
             return data
         return data[at:stop]
 
+    def take_run(self, head: bytes, size: int, limit: int) -> bytes:
+        """The next frames in one piece, at most `limit`, that all begin with `head` and have `size` bytes; empty when
+        the next one differs or is not complete."""
+        if self._rest is not None:
+            return b""
+        data = self._data
+        at = self._at
+        last = len(data) - size
+        stop = at
+        while limit > 0 and stop <= last and data.startswith(head, stop):
+            stop += size
+            limit -= 1
+        self._at = stop
+        return data[at:stop]
+
     def _hold(self) -> None:
         """Put the unfinished frame aside and let go of the chunk."""
         if self._at < len(self._data):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from trioemqx.core.zone import Zone
-from trioemqx.types import ClientInfo, Verdict
+from trioemqx.types import PUBLISH, SUBSCRIBE, ClientInfo, Verdict
 
 AUTHENTICATE: Final = "authenticate"
 ENHANCED: Final = "enhanced_authenticate"
@@ -106,18 +106,29 @@ class AclCache:
             return None
         return grant
 
-    def put(self, action: str, topic: str, allowed: bool, now: float) -> str:
-        """Remember a decision; returns the key that had to go for it, "" for none."""
+    def put(self, action: str, topic: str, allowed: bool, now: float, spare: bool = False) -> str:
+        """Remember a decision; returns the key that had to go for it, "" for none. With `spare` the cache takes one in
+        for another and does not grow beyond the first."""
         key = action[0] + topic
         if self.size <= 0:
             return key
         grants = self.grants
         gone = ""
-        if len(grants) >= self.size and key not in grants:
+        if (len(grants) >= self.size or (spare and grants)) and key not in grants:
             gone = next(iter(grants))
             del grants[gone]
         grants[key] = Grant(allowed, now + self.ttl)
         return gone
+
+    def entries(self, now: float) -> list[tuple[str, str, bool, float]]:
+        """(action, topic, allowed, age in seconds) of every decision, oldest first; those that are over go."""
+        grants = self.grants
+        for key in [key for key, grant in grants.items() if now >= grant.until]:
+            del grants[key]
+        return [
+            (PUBLISH if key[0] == "p" else SUBSCRIBE, key[1:], grant.allowed, now - (grant.until - self.ttl))
+            for key, grant in grants.items()
+        ]
 
     def clear(self) -> None:
         """Forget everything (ACL reload, API)."""

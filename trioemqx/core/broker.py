@@ -2,7 +2,7 @@
 
 The REST API, the command line, plugins, rules and the cluster link are clients of this class and see no internals. All
 methods are synchronous and complete when they return; what they put into outboxes is written when the pump runs next,
-which `wake` asks for.
+which `wake` asks for. Long, because it is the one list of all that there is to ask.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from trioemqx.core import tuning
 from trioemqx.core.access import Access
 from trioemqx.core.handlers import subscribe as subscribing
+from trioemqx.core.journal import Journal
 from trioemqx.core.limiter import TokenBucket
+from trioemqx.core.pressure import Pressure
 from trioemqx.core.registry import Registry
 from trioemqx.core.retained import Retained
 from trioemqx.core.router import FilterEntry, Route, Router
@@ -30,6 +33,8 @@ from trioemqx.types import ClientInfo, Message, SubOpts
 WORK_LIMIT: Final = 3000
 """Packets plus deliveries of one turn of the pump; more wait for the next turn, so that nobody else starves."""
 MAX_PENDING_WILLS: Final = 10000
+MAX_OVERFLOWED: Final = 10000
+"""Clients whose queues overflowed between two looks of the service that reports them."""
 
 
 def _nothing() -> None:
@@ -68,6 +73,8 @@ class Broker:
         self.exclusive = Exclusive()
         self.retained = retained if retained is not None else Retained()
         self.registry = Registry(self)
+        self.journal: Journal | None = None
+        """Where sessions that outlive the process are written down; None when none does."""
         self.now = 0.0
         self.now_ms = 0
         self.work = 0
@@ -83,10 +90,15 @@ class Broker:
         """Told what a client did wrong before its connection is closed, for logs."""
         self.pending_wills: list[tuple[ClientInfo, Message]] = []
         """Wills whose access rule has to be asked of a backend; a service answers and publishes them."""
+        self.pressure = Pressure()
+        self.overflowed: dict[str, int] = {}
+        """Clients whose queue has lost messages, with how many since the session began, until a service takes them."""
         self.zones: dict[str, Zone] = {}
         self.picks: dict[object, object] = {}
         """Share-group positions for messages that no connection published."""
         self.buckets: dict[str, TokenBucket] = {}
+        self.retaining = 1
+        """How many want retained messages served (the retainer plugin does); 0: RETAIN has no effect."""
         self.stop_publish_clear_msg = False
         """Whether the empty message that clears a retained topic is kept from subscribers."""
 
@@ -126,7 +138,7 @@ class Broker:
             if changed is not message:
                 message = self._replaced(message, changed)
                 route = self.router.route(message.topic)
-        if message.retain:
+        if message.retain and self.retaining:
             self._retain(message)
             if self.stop_publish_clear_msg and not message.payload:
                 return 0
@@ -164,6 +176,28 @@ class Broker:
         router.walking -= 1
         self.work += receivers
         return receivers
+
+    def dispatch_run(self, run: bytes, count: int, v5: bool, split: Callable[[], list[Message]], route: Route) -> None:
+        """`dispatch` for a run of like QoS 0 frames (`handlers.runs`) along a route without groups and remote nodes.
+        `split` makes messages of them for receivers that need them one by one."""
+        router = self.router
+        router.walking += 1
+        messages: list[Message] | None = None
+        for entry in route.entries:
+            members = entry.members
+            for subscription in members:
+                receiver = subscription.receiver
+                try:
+                    if receiver.deliver_run(run, count, v5, subscription):
+                        continue
+                    if messages is None:
+                        messages = split()
+                    for message in messages:
+                        receiver.deliver(message, subscription)
+                except Exception as error:
+                    self._receiver_crashed(receiver, error)
+            self.work += len(members) * count
+        router.walking -= 1
 
     def _forward(self, message: Message, nodes: list[str]) -> int:
         """Hand a message to the cluster for every other node that wants it."""
@@ -212,8 +246,18 @@ class Broker:
 
     def _retain(self, message: Message) -> None:
         """Store, replace or (empty payload) delete the retained message of the topic [MQTT-3.3.1-5..7]."""
+        if self.pressure.refuse_retained and message.payload and self.retained.get(message.topic, self.now) is None:
+            self.retained.refused += 1
+            self.metrics.overload["overload.retained.refused"] += 1
+            return
         self.retained.store(message, self.now)
         self.metrics.messages_retained = len(self.retained)
+
+    def note_overflow(self, session: Session) -> None:
+        """A session's queue was full and has lost a message."""
+        overflowed = self.overflowed
+        if len(overflowed) < MAX_OVERFLOWED or session.clientid in overflowed:
+            overflowed[session.clientid] = session.queue_dropped
 
     def _nobody(self, message: Message) -> None:
         metrics = self.metrics
@@ -263,7 +307,7 @@ class Broker:
         return self.registry.sessions.get(clientid)
 
     def clients(self) -> list[Session]:
-        """All sessions, connected or not, in no particular order."""
+        """All sessions, connected or not, in the order in which they began."""
         return list(self.registry.sessions.values())
 
     def kick(self, clientid: str) -> bool:
@@ -274,21 +318,57 @@ class Broker:
         return found
 
     def subscribe(self, clientid: str, name: str, opts: SubOpts) -> int:
-        """Subscribe a connected client to a filter on its behalf; returns the reason code, 0x80 when it is not here."""
+        """Subscribe a client to a filter on its behalf, also one whose session waits for it; retained messages go to it
+        or into its queue. Returns the reason code: the QoS, 0x8F for an invalid filter, 0x97 at `max_subscriptions`,
+        0x80 when there is no session."""
         session = self.registry.sessions.get(clientid)
-        if session is None or session.channel is None:
+        if session is None:
             return 0x80
         self.tell_time()
-        code = subscribing.subscribe_for(session.channel, name, opts)
+        code = subscribing.subscribe_for(session, name, opts)
         self.wake()
         return code
 
     def unsubscribe(self, clientid: str, name: str) -> int:
-        """Remove a filter of a client; 0x00, or 0x11 when it had none."""
+        """Remove a filter of a client, present or not; 0x00, 0x11 when it had none, 0x80 when there is no session."""
         session = self.registry.sessions.get(clientid)
-        if session is None or session.channel is None:
+        if session is None:
             return 0x80
-        return subscribing.unsubscribe_one(session.channel, name)
+        return subscribing.unsubscribe_one(session, name)
+
+    def set_keepalive(self, clientid: str, seconds: int) -> bool:
+        """Let a client be silent for so long (0..65535, else ValueError; 0 = for ever), from now on and until it
+        connects again; False when there is no session."""
+        return tuning.set_keepalive(self, clientid, seconds)
+
+    def set_rate(
+        self, clientid: str, bytes_in: tuple[float, float] | None, messages_in: tuple[float, float] | None
+    ) -> bool:
+        """Replace both inbound limits of a client's connection by (count, seconds) or None = no limit; nothing happens
+        when the client is away. False when there is no session. ValueError unless counts and seconds are above 0."""
+        return tuning.set_rate(self, clientid, bytes_in, messages_in)
+
+    def clear_rate(self, clientid: str) -> bool:
+        """Take both inbound limits from a client's connection; False when there is no session."""
+        return tuning.set_rate(self, clientid, None, None)
+
+    def set_quota(self, clientid: str, messages_routing: tuple[float, float]) -> bool:
+        """Replace the quota of a client's connection, (messages, seconds), as `set_rate` does with rates. What its zone
+        allows all its clients together still applies."""
+        return tuning.set_quota(self, clientid, messages_routing)
+
+    def clear_quota(self, clientid: str) -> bool:
+        """Take the quota from a client's connection; False when there is no session."""
+        return tuning.set_quota(self, clientid, None)
+
+    def acl_cache(self, clientid: str) -> list[tuple[str, str, bool, int]] | None:
+        """(`publish` or `subscribe`, topic, allowed, Unix milliseconds) of the access decisions that a client's
+        connection remembers, oldest first; None when there is no session."""
+        return tuning.acl_cache(self, clientid)
+
+    def clean_acl_cache(self, clientid: str) -> bool:
+        """Have a client's connection forget its access decisions; False when there is no session."""
+        return tuning.clean_acl_cache(self, clientid)
 
     def listen(self, receiver: Receiver, name: str, opts: SubOpts) -> Subscription:
         """Subscribe something that is not a client (a plugin's callback, a rule, a bridge). Raises ProtocolError."""
@@ -304,8 +384,13 @@ class Broker:
 
     def forget_grants(self) -> None:
         """Empty the ACL cache of every connection (ACL reload, plugin load and unload)."""
+        self.hooks.rules_epoch += 1
         for channel in list(self.registry.channels):
             channel.forget_grants()
+
+    def most_pending(self) -> int:
+        """How many messages of one client may wait for the disk."""
+        return 0 if self.journal is None else self.journal.most_pending
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,11 @@ CONNECT_LIMIT: Final = 64 * 1024
 """Bytes a client may send as its first packet; the zone's max_packet_size applies once CONNECT is accepted."""
 CONNECT_HEAD: Final = 0x10
 PINGRESP_FRAME: Final = b"\xd0\x00"
+QUOTA_EXCEEDED: Final = 0x97
+CROWD_PAUSE: Final = 0.01
+"""Seconds for which a publisher is not read while the store is far behind."""
+HELD: Final = 3600.0
+"""Likewise for one that is to wait for the store's answer, which comes before that: yes, or no."""
 
 
 class Channel:
@@ -60,6 +65,7 @@ class Channel:
         "aliases",
         "auth_cache",
         "auth_method",
+        "began",
         "broker",
         "bytes_bucket",
         "cert_clientid",
@@ -70,6 +76,7 @@ class Channel:
         "connect_deadline",
         "framer",
         "grants",
+        "held",
         "info",
         "keepalive",
         "kept",
@@ -94,6 +101,7 @@ class Channel:
         "session",
         "state",
         "strict",
+        "unconfirmed",
         "version",
         "walks",
         "will",
@@ -122,9 +130,13 @@ class Channel:
         self.auth_method = ""
         self.auth_cache: object = None
         self.closing = ""
+        self.began = False
+        """Its session is new with it."""
         self.kept = False
         """The connection has ended and its session goes on; the end that counts is the session's."""
         self.more = False
+        self.unconfirmed = 0
+        """The batch that the CONNACK waits for; 0 once it may leave."""
         self.connect_deadline = connect_deadline
         self.last_packet = broker.now
         self.keepalive = 0.0
@@ -144,6 +156,8 @@ class Channel:
         self.zone_bucket: TokenBucket | None = None
         self.quota_until = 0.0
         self.pause_until = 0.0
+        self.held = -1.0
+        """The `pause_until` that a pause for the disk has covered up; -1 when there is none."""
         self.recv_oct = 0
         self.recv_cnt = 0
         self.recv_pkt = 0
@@ -273,6 +287,33 @@ class Channel:
         if self.walks:
             retained.walk(self)
 
+    def written(self, ticket: int) -> None:
+        """The store holds everything up to a batch: what waited for it may leave."""
+        out = self.out
+        out.open_gate(ticket)
+        if ticket >= self.unconfirmed:
+            self.unconfirmed = 0
+        if self.held >= 0.0 and out.promised() * 2 <= self.broker.most_pending():
+            self.pause_until = self.held
+            self.held = -1.0
+            self.last_packet = self.broker.now
+        if not self.closing:
+            self.drained()
+        out.touch()
+
+    def unwritten(self) -> None:
+        """A batch that something here waits for could not be written. Nothing of that may be said, so the connection
+        ends; its client comes back and asks again."""
+        out = self.out
+        out.discard()
+        if self.unconfirmed and not self.closing:
+            refuse.send_connack(self, QUOTA_EXCEEDED, False, None)
+            self.broker.registry.revoke(self)
+            self.close(0, "store_failed")
+        else:
+            self.close(QUOTA_EXCEEDED, "store_failed")
+        out.touch()
+
     def close(self, code: int, reason: str) -> None:
         """End the connection: DISCONNECT with `code` for a connected MQTT 5 client, then close. `reason` is EMQX's."""
         if self.closing:
@@ -303,10 +344,33 @@ class Channel:
             self.quota_bucket = TokenBucket(quota[0], quota[1])
         self.zone_bucket = self.broker.zone_bucket(zone)
 
+    def set_keepalive(self, interval: int) -> None:
+        """The interval in force, in seconds, 0 = none; with the default backoff of 0.75 a client is gone after 1.5
+        times it [MQTT-3.1.2-22]."""
+        self.info.keepalive = interval
+        self.keepalive = interval * self.zone.keepalive_backoff * 2
+
+    def unpause(self) -> None:
+        """The rate limit that stopped reading does not apply any more: the pump goes on with what waits."""
+        if self.pause_until > self.broker.now:
+            self.pause_until = 0.0
+            self.last_packet = self.broker.now
+            self.out.touch()
+
+    def give_way(self, seconds: float = CROWD_PAUSE) -> None:
+        """The store is far behind with what clients publish, or memory is short: this one is read again later."""
+        self._pause(seconds)
+
+    def hold(self) -> None:
+        """Too many of its messages wait for the disk: this one is read again when half of them are there."""
+        if self.held < 0.0:
+            self.held = self.pause_until
+            self._pause(HELD)
+
     def remember_decision(self, action: str, topic: str, allowed: bool) -> None:
         """Put an access decision into the cache. What that pushes out of it must not live on as a grant."""
         if self.acl is not None:
-            gone = self.acl.put(action, topic, allowed, self.broker.now)
+            gone = self.acl.put(action, topic, allowed, self.broker.now, self.broker.pressure.spare_caches)
             if gone and gone[0] == "p":
                 self.grants.pop(gone[1:], None)
 

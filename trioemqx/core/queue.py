@@ -2,6 +2,11 @@
 
 Each priority has a lane. A full lane loses its oldest QoS 0 message first, since nobody was promised that one, and its
 oldest message when it holds no QoS 0.
+
+A message that has a row in the store may be known by it alone: of a long lane only the beginning is in memory, its
+`tail` is on disk. Numbers and bounds are those of the whole; what a full queue loses from the tail is *owed*: counted
+at once, and taken from the disk when its rows are read (`core.paging`). Long, because lanes, bounds and the tail are
+one set of sums.
 """
 
 from __future__ import annotations
@@ -11,6 +16,8 @@ from typing import Final
 
 from trioemqx.core.delivery import Delivery
 from trioemqx.core.expiry import expired
+from trioemqx.core.zone import Zone
+from trioemqx.types import Message
 
 HIGHEST: Final = 1_000_000
 """Priority of unlisted topics when `mqueue_default_priority` is `highest`: EMQX's infinity."""
@@ -19,22 +26,72 @@ BURST: Final = 10
 """A priority gives way after this many times its number of further messages."""
 DROPPED: Final = -1
 """`Delivery.state` of a message that was dropped from the middle of a lane and not yet swept out of it."""
+HERE: Final = 1024
+"""A queue of a client that is here keeps at least so many in memory: it may want them in a moment."""
+
+
+def lane_of(topic: str, zone: Zone) -> int:
+    """The priority of a topic."""
+    table = zone.mqueue_priorities
+    if table is None:
+        return LOWEST
+    return table.get(topic, HIGHEST if zone.mqueue_default_priority_highest else LOWEST)
 
 
 class Lane:
     """One priority. Dropping the oldest QoS 0 message leaves it in `items`, marked as dropped, because a deque is not
-    cut in the middle; `low` lists the live QoS 0 ones in order, so that nobody searches."""
+    cut in the middle; `low` lists the live QoS 0 ones in order, so that nobody searches.
 
-    __slots__ = ("dead", "items", "low")
+    `tail` is the number of messages behind them that are on disk only, of `tail_bytes`, in rows after the key `after`;
+    the first rows there may be `owed` ones, which do not count any more. `asked`: somebody reads them now; `newer`
+    counts those that have joined the tail since.
+    """
+
+    __slots__ = ("after", "asked", "dead", "items", "low", "newer", "owed", "owed_bytes", "tail", "tail_bytes")
 
     def __init__(self) -> None:
         self.items: deque[Delivery] = deque()
         self.low: deque[Delivery] | None = None
         self.dead = 0
+        self.tail = 0
+        self.tail_bytes = 0
+        self.owed = 0
+        self.owed_bytes = 0
+        self.after = ""
+        self.asked = False
+        self.newer = 0
+
+    def here(self) -> int:
+        """Live deliveries in memory."""
+        return len(self.items) - self.dead
 
     def count(self) -> int:
-        """Live deliveries."""
-        return len(self.items) - self.dead
+        """Live deliveries, with those on disk."""
+        return len(self.items) - self.dead + self.tail
+
+    def page_out(self, delivery: Delivery, size: int) -> None:
+        """Append at the end what has a row, without keeping it."""
+        if self.tail == 0 and self.owed == 0:
+            self.after = before(delivery.key)
+        self.tail += 1
+        self.tail_bytes += size
+        self.newer += 1
+
+    def owe(self) -> None:
+        """Lose the oldest of the tail, of whose size only the average is known yet."""
+        size = self.tail_bytes // self.tail
+        self.tail -= 1
+        self.tail_bytes -= size
+        self.owed += 1
+        self.owed_bytes += size
+
+    def settle(self, size: int) -> int:
+        """The oldest that is owed has been found, and its size; returns by how much it is more than was thought."""
+        thought = self.owed_bytes // self.owed
+        self.owed -= 1
+        self.owed_bytes -= thought
+        self.tail_bytes -= size - thought
+        return size - thought
 
     def put(self, delivery: Delivery) -> None:
         """Append at the end."""
@@ -117,6 +174,9 @@ class MQueue:
     None = one lane for all; `default_highest` says where other topics go. `store_qos0` False refuses QoS 0.
     `dropped` counts what a full queue lost. The caller drains `overflow` after each `put` and `drain_expired` after
     each `get`. A delivery is put in once and never again.
+
+    `window` bounds what each priority keeps in memory of messages that have a row (0 = no bound). `owing`: a lane has
+    lost something that is on disk.
     """
 
     __slots__ = (
@@ -130,8 +190,10 @@ class MQueue:
         "dropped",
         "max_bytes",
         "max_len",
+        "owing",
         "priorities",
         "store_qos0",
+        "window",
     )
 
     def __init__(
@@ -149,6 +211,8 @@ class MQueue:
         self.store_qos0 = store_qos0
         self.bytes = 0
         self.dropped = 0
+        self.window = 0
+        self.owing = False
         self._count = 0
         self._lanes: dict[int, Lane] = {}
         self._rotation = None if priorities is None else Rotation()
@@ -175,7 +239,10 @@ class MQueue:
         lane = self._lanes.get(priority)
         if lane is None:
             lane = self._lanes[priority] = Lane()
-        lane.put(delivery)
+        if delivery.key and (lane.tail or lane.owed or 0 < self.window <= lane.here()):
+            lane.page_out(delivery, size)
+        else:
+            lane.put(delivery)
         self._count += 1
         self.bytes += size
         return None if self._overflow is None else self.overflow()
@@ -190,13 +257,16 @@ class MQueue:
         return lost
 
     def get(self, now: float, only_qos0: bool = False) -> Delivery | None:
-        """Take out the next delivery, or None when the queue is empty. Messages that have expired meanwhile are put
-        aside for `drain_expired`. `only_qos0` takes the next QoS 0 one past those that need a place in the window."""
+        """Take out the next delivery, or None when the queue is empty or the next one has to be read from the disk.
+        Messages that have expired meanwhile are put aside for `drain_expired`. `only_qos0` takes the next QoS 0 one
+        past those that need a place in the window."""
         if only_qos0:
             return self._get_low(now)
         while self._count:
             priority = self._choose()
             lane = self._lanes[priority]
+            if lane.here() == 0:
+                return None
             delivery = lane.pop()
             self._left(delivery, priority, lane)
             if not expired(delivery.message, now):
@@ -242,8 +312,60 @@ class MQueue:
         self._expired = None
         return stale
 
+    def lanes(self) -> dict[int, Lane]:
+        """By priority; for `core.paging`."""
+        return self._lanes
+
+    def on_disk(self) -> bool:
+        """Whether there is more than `items` gives."""
+        return any(lane.tail or lane.owed for lane in self._lanes.values())
+
+    def begin_tail(self, priority: int, count: int, size: int, after: str) -> None:
+        """What an earlier run left on disk in one lane."""
+        lane = self._lanes[priority] = Lane()
+        lane.tail, lane.tail_bytes, lane.after = count, size, after
+        self._count += count
+        self.bytes += size
+
+    def lost(self, count: int, size: int) -> None:
+        """So much of a lane's tail is not there after all."""
+        self._count -= count
+        self.bytes -= size
+
+    def settle(self) -> None:
+        """Lanes have changed: let go of empty ones, see whether something is owed still."""
+        for priority in list(self._lanes):
+            self._sweep(priority, self._lanes[priority])
+        self.owing = any(lane.owed for lane in self._lanes.values())
+
+    def close_window(self) -> None:
+        """The client is gone: what is more than `window` and has a row stays on disk only."""
+        if self.window == 0:
+            return
+        for lane in self._lanes.values():
+            if lane.here() <= self.window:
+                continue
+            kept: deque[Delivery] = deque()
+            number = size = 0
+            first = ""
+            for delivery in lane.items:
+                if delivery.state == DROPPED:
+                    continue
+                number += 1
+                if number > self.window and delivery.key:
+                    first = first or delivery.key
+                    lane.tail += 1
+                    size += _size(delivery)
+                else:
+                    kept.append(delivery)
+            if first:
+                lane.after = before(first)
+                lane.tail_bytes += size
+            lane.items = kept
+            lane.dead = 0
+
     def items(self) -> list[Delivery]:
-        """All waiting deliveries, highest priority first, without taking them out."""
+        """All waiting deliveries that are in memory, highest priority first, without taking them out."""
         found: list[Delivery] = []
         for priority in sorted(self._lanes, reverse=True):
             found.extend([item for item in self._lanes[priority].items if item.state != DROPPED])
@@ -252,6 +374,8 @@ class MQueue:
     # Below: bookkeeping
 
     def _priority(self, delivery: Delivery) -> int:
+        if delivery.key:  # the row's lane counts, also when the zone has changed meanwhile
+            return int(delivery.key[17:22], 16)
         table = self.priorities
         if table is None:
             return LOWEST
@@ -284,10 +408,21 @@ class MQueue:
         if victim is None:
             if only_qos0:
                 return False
+            if lane.here() == 0:
+                self._owe(lane)
+                return True
             victim = lane.pop()
         self._left(victim, priority, lane)
         self._lose(victim)
         return True
+
+    def _owe(self, lane: Lane) -> None:
+        size = lane.tail_bytes
+        lane.owe()
+        self._count -= 1
+        self.bytes -= size - lane.tail_bytes
+        self.dropped += 1
+        self.owing = True
 
     def _lose(self, delivery: Delivery) -> None:
         self.dropped += 1
@@ -299,13 +434,27 @@ class MQueue:
         """Update the sums after a delivery has left its lane. An empty lane goes, and its memory with it."""
         self._count -= 1
         self.bytes -= _size(delivery)
-        if lane.count() == 0:
+        self._sweep(priority, lane)
+
+    def _sweep(self, priority: int, lane: Lane) -> None:
+        if lane.count() == 0 and lane.owed == 0:
             del self._lanes[priority]
-        if self._count == 0:
-            self._lanes.clear()
+
+
+def before(key: str) -> str:
+    """The greatest key below that of a row of a queue: keys end with a number of 16 hexadecimal digits."""
+    return f"{key[:-16]}{int(key[-16:], 16) - 1:016x}"
 
 
 def _size(delivery: Delivery) -> int:
-    """Bytes a waiting message costs. The frame it came in counts as it is: cutting the payload out would double it."""
+    """Bytes a waiting message costs. The frame it came in counts as it is: cutting the payload out would double it.
+    What has a row must cost the same when it comes back."""
     message = delivery.message
-    return len(message.raw) if message.raw else len(message.topic) + len(message.payload)
+    if message.raw and not delivery.key:
+        return len(message.raw)
+    return size_of(message)
+
+
+def size_of(message: Message) -> int:
+    """Bytes of a message by itself."""
+    return len(message.topic) + len(message.payload)

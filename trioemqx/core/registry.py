@@ -2,7 +2,7 @@
 
 Opening a session is one synchronous step, so it needs no lock: between two awaits nobody else can bind the same client
 identifier. The old connection only gets a DISCONNECT into its outbox; its task cleans up later and finds that the
-session is no longer its own.
+session is no longer its own. Long, because open, take over, wait and end are steps between the same two tables.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from trioemqx.core.session import Session
 from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.core.subscription import Subscription
 from trioemqx.core.topics import ParsedFilter
+from trioemqx.core.traffic import Traffic
 from trioemqx.errors import reason_name
 from trioemqx.types import ClientInfo, Message, SubOpts
 
@@ -40,6 +41,7 @@ class Registry:
         "client_disconnect_discarded",
         "client_disconnect_takeovered",
         "connected",
+        "defers",
         "on_session_end",
         "sessions",
         "timers",
@@ -52,6 +54,8 @@ class Registry:
         self.timers = Deadlines()
         """Session expiry and will delay, keyed by ("expire" | "will", clientid)."""
         self.connected = 0
+        self.defers = False
+        """The node stops: sessions that outlive it stay as they are, their wills with them, until it is back."""
         self.client_disconnect_discarded = False
         self.client_disconnect_takeovered = False
         self.on_session_end: Callable[[ClientInfo, str], None] | None = None
@@ -71,17 +75,33 @@ class Registry:
             old = self.sessions.get(info.clientid)
         if old is not None and not info.clean_start and old.info.username == info.username:
             self._take_over(old, channel, info)
+            self._record(old)
             return old, True
         if old is not None:
             self._discard(old)
         session = Session(self.broker, info, channel.zone)
         session.attach(channel, info)
         self.sessions[info.clientid] = session
+        self._record(session)
         self.broker.metrics.session_created += 1
         hooks = self.broker.hooks
         if hooks.session_created:
             hooks.notify(hooks.session_created, "session_created", info, session)
         return session, False
+
+    def _record(self, session: Session) -> None:
+        """The session has a new connection: keep it, as it is now, if it is to outlive the process."""
+        journal = self.broker.journal
+        if journal is None:
+            return
+        lasts = session.expiry_interval > 0
+        queue = session.mqueue
+        if session.journal is not None and not lasts and not (queue is not None and queue.on_disk()):
+            journal.end(session)
+        elif session.journal is not None:
+            journal.session(session)
+        elif lasts:
+            journal.begin(session)
 
     def _take_over(self, session: Session, channel: Channel, info: ClientInfo) -> None:
         """The session moves to a new connection; a running will delay is cancelled [MQTT-3.1.3-9]."""
@@ -102,6 +122,8 @@ class Registry:
             self._will_of_old(old, session.expiry_interval == 0)
         self._remount(session, info)
         session.attach(channel, info)
+        channel.walks = session.walks
+        session.walks = None
 
     def _remount(self, session: Session, info: ClientInfo) -> None:
         """A session resumed under another mountpoint must not go on receiving from the old one."""
@@ -178,9 +200,23 @@ class Registry:
                 self.broker.fire_will(channel.info, will)
             self.terminate(session, name)
             return name
+        if self.defers and session.journal is not None and name == "shutdown":
+            session.will = will
+            channel.kept = session.waiting = True
+            return name
         channel.kept = session.waiting = True
+        session.last_traffic = Traffic(channel)
         self._keep(session, will)
+        if session.journal is not None:
+            session.journal.session(session)
         return name
+
+    def revoke(self, channel: Channel) -> None:
+        """CONNECT is refused after all. A session that began with it ends with it, since a client that was never told
+        of a session must not be told later that there is one [MQTT-3.2.2-4]; and its will is not published."""
+        channel.will = None
+        if channel.began and channel.session is not None:
+            channel.session.expiry_interval = 0
 
     def _keep(self, session: Session, will: Message | None) -> None:
         """The session waits for its client: start the clocks of its expiry and of the will's delay."""
@@ -212,6 +248,8 @@ class Registry:
                 will = session.will
                 session.will = None
                 self.broker.fire_will(session.info, will)
+                if session.journal is not None:
+                    session.journal.session(session)
             if kind == "expire":
                 self.terminate(session, "expired")
         return len(due) >= limit
@@ -235,6 +273,8 @@ class Registry:
 
     def _bury(self, session: Session) -> None:
         """Forget a session and give its unfinished shared messages to other members of their groups."""
+        if session.journal is not None:
+            session.journal.end(session, share=True)
         orphans = _shared_leftovers(session)
         self._forget(session)
         for message, group, filter in orphans:
@@ -257,6 +297,8 @@ class Registry:
         return True
 
     def _forget(self, session: Session) -> None:
+        if session.journal is not None:
+            session.journal.end(session)
         self._stop_timers(session)
         for subscription in list(session.subscriptions.values()):
             self._remove(session, subscription)
@@ -265,6 +307,7 @@ class Registry:
         session.inflight.clear()
         session.awaiting_rel.clear()
         session.mqueue = None
+        session.walks = None
 
     def _stop_timers(self, session: Session) -> None:
         self.timers.cancel(("expire", session.clientid))
@@ -293,9 +336,13 @@ class Registry:
         known = session.subscriptions.get(key)
         if known is not None:
             known.set(opts)
+            if session.journal is not None:
+                session.journal.subscribed(session, known)
             return known, False
         subscription = Subscription(session, mounted, opts, parsed.group, name)
         session.subscriptions[key] = subscription
+        if session.journal is not None:
+            session.journal.subscribed(session, subscription)
         self.broker.router.subscribe(subscription)
         return subscription, True
 
@@ -310,8 +357,12 @@ class Registry:
     def _remove(self, session: Session, subscription: Subscription) -> None:
         parsed = ParsedFilter(subscription.filter, subscription.group)
         session.subscriptions.pop(self.key(parsed, subscription.filter), None)
+        if session.journal is not None:
+            session.journal.unsubscribed(session, subscription)
         self.broker.router.unsubscribe(subscription)
         if not subscription.group:
+            if session.walks:
+                session.walks.pop(subscription.filter, None)
             self.broker.exclusive.release(subscription.filter, session.clientid)
 
     # -- sweep -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from trioemqx.core.expiry import expired
 from trioemqx.core.topics import is_wildcard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trioemqx.types import Message
 
@@ -123,13 +123,14 @@ class Search:
     """The retained messages that match one valid filter, as they are when they are taken.
 
     A message that is there from the beginning to the end is found exactly once; one that comes or goes meanwhile may be
-    found or not. `done` becomes True when nothing is left.
+    found or not. `done` becomes True when nothing is left. With `hidden` wildcards reach `$` topics, too.
     """
 
-    __slots__ = ("_stack", "_start", "_store", "_words", "done")
+    __slots__ = ("_hidden", "_stack", "_start", "_store", "_words", "done")
 
-    def __init__(self, store: Retained, filter: str) -> None:
+    def __init__(self, store: Retained, filter: str, hidden: bool = False) -> None:
         self.done = False
+        self._hidden = hidden
         self._store = store
         self._words = filter.split("/")
         self._stack: list[Cursor] = []
@@ -169,7 +170,7 @@ class Search:
                 found.append(message)
         if more and topic.children is not None:
             below = depth if words[depth] == "#" else depth + 1
-            self._stack.append(Cursor(topic, below, topic is self._store.root))
+            self._stack.append(Cursor(topic, below, topic is self._store.root and not self._hidden))
 
 
 class Retained:
@@ -177,7 +178,7 @@ class Retained:
 
     `max_messages` and `max_payload` (bytes) are limits, 0 = none; `expiry` is the age in seconds at which a message
     without an interval of its own goes, 0 = never. `refused` counts what a limit kept out, `bytes` sums topics and
-    payloads.
+    payloads. `changed` is called with each topic and its new message, or None when it is gone.
     """
 
     __slots__ = (
@@ -185,6 +186,7 @@ class Retained:
         "_messages",
         "_serial",
         "bytes",
+        "changed",
         "expiry",
         "max_messages",
         "max_payload",
@@ -196,6 +198,7 @@ class Retained:
         self.max_messages = max_messages
         self.max_payload = max_payload
         self.expiry = expiry
+        self.changed: Callable[[str, Message | None], None] | None = None
         self.bytes = 0
         self.refused = 0
         self.root = Topic("", 0)
@@ -219,23 +222,29 @@ class Retained:
         if 0 < self.max_payload < len(payload):
             self.refused += 1
             return False
-        before = self._messages.get(topic)
-        if before is None:
-            if 0 < self.max_messages <= len(self._messages):
-                self.sweep(now, 1)
-                if self.max_messages <= len(self._messages):
-                    self.refused += 1
-                    return False
-            self.bytes += len(topic) + len(payload)
-        else:
-            self.bytes += len(payload) - len(before.payload)
+        if 0 < self.max_messages <= len(self._messages) and topic not in self._messages:
+            self.sweep(now, 1)
+            if self.max_messages <= len(self._messages):
+                self.refused += 1
+                return False
         kept = message.copy()
+        self.restore(kept)
+        if self.changed is not None:
+            self.changed(topic, kept)
+        return True
+
+    def restore(self, kept: Message) -> None:
+        """Make a message its topic's retained one, itself and whatever the limits: it has been accepted before."""
+        topic = kept.topic
+        before = self._messages.get(topic)
+        if before is not None:
+            self.bytes -= len(topic) + len(before.payload)
+        self.bytes += len(topic) + len(kept.payload)
         kept.retain = True
         kept.retained = True
         self._messages[topic] = kept
         self._grow(topic).message = kept
         self._schedule(kept)
-        return True
 
     def delete(self, topic: str) -> bool:
         """Remove a topic's message. False when there was none."""
@@ -245,16 +254,21 @@ class Retained:
         self.bytes -= len(topic) + len(message.payload)
         self._deadlines.cancel(topic)
         self._prune(topic)
+        if self.changed is not None:
+            self.changed(topic, None)
         return True
 
     def clear(self) -> int:
         """Remove everything; returns how many messages there were."""
-        count = len(self._messages)
+        gone = list(self._messages)
         self._messages.clear()
         self._deadlines = Deadlines()
         self.root = Topic("", 0)
         self.bytes = 0
-        return count
+        if self.changed is not None:
+            for topic in gone:
+                self.changed(topic, None)
+        return len(gone)
 
     def get(self, topic: str, now: float) -> Message | None:
         """The message of exactly this topic."""
@@ -265,9 +279,9 @@ class Retained:
         """True while this very message is its topic's retained one."""
         return self.get(message.topic, now) is message
 
-    def search(self, filter: str) -> Search:
-        """Messages that match a valid filter, to be taken in bounded steps."""
-        return Search(self, filter)
+    def search(self, filter: str, hidden: bool = False) -> Search:
+        """Messages that match a valid filter, to be taken in bounded steps; `hidden` as for `Search`."""
+        return Search(self, filter, hidden)
 
     def find(self, filter: str, now: float) -> Iterator[Message]:
         """The same as an iterator, which runs on until it finds the next one; `now` stays what it was at the start."""

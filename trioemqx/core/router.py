@@ -190,6 +190,10 @@ class Router:
         """All filters as they are now; later changes do not disturb the iteration."""
         return iter([*self._exact, *self._wild])
 
+    def entries(self) -> list[FilterEntry]:
+        """The entries of all filters as they are now, in the order in which these appeared, wildcards last."""
+        return [*self._exact.values(), *self._wild.values()]
+
     # Routes
 
     def route(self, topic: str) -> Route:

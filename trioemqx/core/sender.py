@@ -59,6 +59,7 @@ class Sender(Receiver):
         "mount_length",
         "out",
         "plain",
+        "queue_dropped",
         "sent",
         "v5",
         "zone",
@@ -75,6 +76,8 @@ class Sender(Receiver):
         """Topic aliases we have handed out on this connection."""
         self.alias_room = ALIAS_ROOM
         self.sent = SendCounters()
+        self.queue_dropped = 0
+        """Messages a full queue has lost since the session began."""
         self.plain = True
         self.fit(info)
 
@@ -123,7 +126,10 @@ class Sender(Receiver):
         if out is None:
             return False
         if not dup and self.broker.hooks.message_delivered:
-            message = self.broker.hooks.run_message_delivered(self.info, message)
+            seen = message.with_qos(qos)
+            changed = self.broker.hooks.run_message_delivered(self.info, seen)
+            if changed is not seen:
+                message = changed
             if self.out is not out:  # a hook has kicked this client
                 return False
         topic = message.topic
@@ -144,7 +150,7 @@ class Sender(Receiver):
         out.put(frame)
         self._count_sent(message, qos)
         if qos == 0:
-            self._completed(message)
+            self._completed(message, self.broker.now)
         return True
 
     def _own_properties(self, message: Message, identifier: int) -> Properties | None:
@@ -187,10 +193,20 @@ class Sender(Receiver):
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 
-    def _completed(self, message: Message) -> None:
+    def _completed(self, message: Message, first_sent: float) -> None:
         hooks = self.broker.hooks
         if hooks.delivery_completed:
-            hooks.notify(hooks.delivery_completed, "delivery_completed", self.info, message, self.created_at)
+            point = hooks.delivery_completed
+            hooks.notify(point, "delivery_completed", self.info, message, self.created_at, first_sent)
+
+    def _count_run(self, count: int) -> None:
+        """`_count_sent` for QoS 0 messages of clients."""
+        metrics = self.broker.metrics
+        metrics.messages_delivered += count
+        metrics.packets_publish_sent += count
+        metrics.messages_qos0_sent += count
+        self.sent.pkt += count
+        self.sent.qos0 += count
 
     def _count_sent(self, message: Message, qos: int) -> None:
         metrics = self.broker.metrics
@@ -223,6 +239,7 @@ class Sender(Receiver):
         elif reason == "queue_full":
             metrics.delivery_dropped_queue_full += 1
             sent.dropped_queue_full += 1
+            self.queue_dropped += 1
         elif reason == "qos0_msg":
             metrics.delivery_dropped_qos0_msg += 1
         elif reason == "expired":

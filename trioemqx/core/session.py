@@ -3,7 +3,7 @@
 A session outlives its connection. While a channel is attached, `out` is that connection's outbox and deliveries become
 bytes at once; without one they are queued. Nothing here waits: a slow or absent client costs its publishers an append.
 
-How a message becomes bytes is in `sender`.
+How a message becomes bytes is in `sender`. Long, because the QoS flows share the state that they change: one class.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from trioemqx.codec.outgoing import PACKET_ID, shared_qos0
 from trioemqx.core.delivery import RELEASED, SENT, Delivery
 from trioemqx.core.expiry import expired
 from trioemqx.core.outbox import Outbox
-from trioemqx.core.queue import MQueue
+from trioemqx.core.paging import want
+from trioemqx.core.queue import HERE, MQueue
 from trioemqx.core.sender import SendCounters, Sender
 from trioemqx.core.subscription import Subscription
+from trioemqx.core.traffic import Traffic
 from trioemqx.core.zone import Zone
 from trioemqx.types import ClientInfo, Message
 
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
     from trioemqx.core.channel import Channel
+    from trioemqx.core.handlers.retained import RetainedWalk
+    from trioemqx.core.journal import Journal
 
 PUBREL_HEAD: Final = b"\x62\x02"
 
@@ -43,10 +47,15 @@ class Session(Sender):
         "expires_at",
         "expiry_interval",
         "inflight",
+        "journal",
+        "last_traffic",
         "mqueue",
         "next_id",
+        "paging",
+        "sid",
         "subscriptions",
         "waiting",
+        "walks",
         "will",
         "will_at",
         "window",
@@ -70,9 +79,19 @@ class Session(Sender):
         self.channel: Channel | None = None
         self.waiting = False
         """The session has outlived its connection."""
+        self.last_traffic: Traffic | None = None
+        """Counters of the connection that it has outlived."""
+        self.walks: dict[str, RetainedWalk] | None = None
+        """Retained messages, per filter, that the queue had no room for when the absent client was subscribed; the next
+        connection goes on with them."""
         self.will: Message | None = None
         """A will whose delay is running; the channel holds the one of a live connection."""
         self.will_at = 0.0
+        self.journal: Journal | None = None
+        """Where its changes are written down; None while it ends with the process."""
+        self.sid = ""
+        self.paging = False
+        """More of the queue is being read from the disk."""
         self._find_plain()
 
     # -- connection comes and goes -----------------------------------------------------------------------------------
@@ -82,6 +101,7 @@ class Session(Sender):
         [MQTT-3.2.0-1], after which `start` opens the way."""
         self.channel = channel
         self.waiting = False
+        self.last_traffic = None
         self.out = None
         self.info = info
         self.zone = channel.zone
@@ -90,6 +110,8 @@ class Session(Sender):
         self.sent = SendCounters()
         self.backlog = OrderedDict.fromkeys(self.inflight) if self.inflight else None
         self.window = info.receive_maximum
+        if self.mqueue is not None and self.journal is not None:
+            self.mqueue.window = max(self.journal.window, HERE)
         self.fit(info)
         self._find_plain()
 
@@ -103,10 +125,17 @@ class Session(Sender):
         self.channel = None
         self.out = None
         self.aliases = None
+        if self.mqueue is not None and self.journal is not None:
+            self.mqueue.window = self.journal.window
+            self.mqueue.close_window()
 
     def connected(self) -> bool:
         """True while a connection is attached."""
         return self.out is not None
+
+    def lasts(self) -> bool:
+        """True for a session that outlives the process."""
+        return self.journal is not None
 
     def accepts(self) -> bool:
         """True when the client is here and its window has room."""
@@ -117,9 +146,14 @@ class Session(Sender):
         out = self.out
         if out is None or (out.blocked and out.size >= out.low):
             return False
+        return self.queue_has_room()
+
+    def queue_has_room(self) -> bool:
+        """True while the queue is less than half full: retained messages leave the other half to what is published.
+        While memory is short they leave it more."""
         queue = self.mqueue
         limit = self.zone.max_mqueue_len
-        return queue is None or limit == 0 or len(queue) * 2 < limit
+        return queue is None or limit == 0 or len(queue) * 2 * self.broker.pressure.retained_share < limit
 
     def _find_plain(self) -> None:
         """`plain` = a QoS 0 message may go out at once, in the encoding all receivers share: nothing of this receiver's
@@ -144,9 +178,10 @@ class Session(Sender):
         retain = message.retain and (subscription.rap or message.retained)
         out = self.out
         if out is None or (out.blocked and out.size > out.high):
-            self.enqueue(
-                Delivery(message, qos, retain, subscription.identifier, subscription.group, subscription.filter)
-            )
+            waiting = Delivery(message, qos, retain, subscription.identifier, subscription.group, subscription.filter)
+            if self.journal is not None and qos:
+                self.journal.queued(self, waiting)
+            self.enqueue(waiting)
         elif qos == 0:
             if retain or subscription.identifier or not self.plain or self.broker.hooks.message_delivered:
                 self._deliver_special(message, retain, subscription)
@@ -157,13 +192,33 @@ class Session(Sender):
                 return
             out.put(frame)
             self._count_sent(message, 0)
-            self._completed(message)
+            self._completed(message, self.broker.now)
         else:
             delivery = Delivery(message, qos, retain, subscription.identifier, subscription.group, subscription.filter)
+            if self.journal is not None:
+                self.journal.queued(self, delivery)
             if len(self.inflight) >= self.window or self.backlog or self.mqueue:
                 self.enqueue(delivery)
             else:
                 self._send_new(delivery)
+
+    def deliver_run(self, run: bytes, count: int, v5: bool, subscription: Subscription) -> bool:
+        """As `deliver` for many messages at once, where it would put each frame into the outbox as it came."""
+        out = self.out
+        if (
+            out is None
+            or out.blocked
+            or self.v5 != v5
+            or not self.plain
+            or subscription.nl
+            or subscription.identifier
+            or (subscription.qos > 0 and self.zone.upgrade_qos)
+            or len(run) > self.max_out * count
+        ):
+            return False
+        out.put(run)
+        self._count_run(count)
+        return True
 
     def _deliver_special(self, message: Message, retain: bool, subscription: Subscription) -> None:
         """QoS 0 that cannot use the shared encoding, or has to stand in line."""
@@ -175,6 +230,9 @@ class Session(Sender):
 
     def enqueue(self, delivery: Delivery) -> None:
         """Keep a delivery until the window or the client is open again; the queue decides what a full one drops."""
+        if delivery.qos == 0 and self.broker.pressure.refuse_qos0:
+            self._shed(delivery.message)
+            return
         queue = self.mqueue
         if queue is None:
             zone = self.zone
@@ -185,13 +243,44 @@ class Session(Sender):
                 zone.mqueue_default_priority_highest,
                 zone.mqueue_store_qos0,
             )
+            if self.journal is not None:
+                queue.window = self.journal.window if self.channel is None else max(self.journal.window, HERE)
         if delivery.qos == 0:
             self.plain = False
         dropped = queue.put(delivery)
         while dropped is not None:
+            if dropped.key and self.journal is not None:
+                self.journal.finished(dropped)
             refused = dropped is delivery and delivery.qos == 0 and not self.zone.mqueue_store_qos0
             self._dropped(dropped.message, "qos0_msg" if refused else "queue_full")
+            if not refused:
+                self.broker.note_overflow(self)
             dropped = queue.overflow()
+        if queue.owing:
+            want(self)
+
+    def lose(self, delivery: Delivery) -> None:
+        """A full queue had lost this one before it was read from the disk."""
+        if self.journal is not None:
+            self.journal.finished(delivery)
+        self._dropped(delivery.message, "queue_full")
+
+    def shed_qos0(self) -> None:
+        """Drop what waits at QoS 0: memory is short, and nobody was promised these messages."""
+        queue = self.mqueue
+        while queue:
+            delivery = queue.get(self.broker.now, only_qos0=True)
+            self.drop_expired(queue)
+            if delivery is None:
+                break
+            self._shed(delivery.message)
+        if not queue:
+            self.mqueue = None
+        self._find_plain()
+
+    def _shed(self, message: Message) -> None:
+        self.broker.metrics.overload["overload.qos0.dropped"] += 1
+        self._dropped(message, "queue_full")
 
     def pull(self) -> None:
         """Send from the backlog of a resume and then from the queue, as far as window and outbox allow."""
@@ -205,7 +294,13 @@ class Session(Sender):
             self.backlog = None
         if self.mqueue is not None:
             self._pull_queue(out)
-        if (self.backlog or self.mqueue) and out.size >= out.high and not out.blocked and self.channel is not None:
+        if (
+            (self.backlog or self.mqueue)
+            and out.size >= out.high
+            and not out.blocked
+            and out.marks is None
+            and self.channel
+        ):
             self.channel.more = True  # the kernel may take it all, and then nobody tells us: another turn asks again
 
     def _pull_queue(self, out: Outbox) -> None:
@@ -221,13 +316,17 @@ class Session(Sender):
                 self._send_new(delivery)
             else:
                 self._send_special(delivery.message, 0, delivery.retain, delivery.identifier, 0, False)
-        if not queue:
+        if queue is not None and queue.on_disk():
+            want(self)
+        elif not queue:
             self.mqueue = None
         self._find_plain()
 
     def drop_expired(self, queue: MQueue) -> None:
         """Count what the queue skipped because it had expired."""
         for stale in queue.drain_expired():
+            if self.journal is not None:
+                self.journal.finished(stale)
             self._dropped(stale.message, "expired")
 
     # -- acknowledgements of the client ------------------------------------------------------------------------------
@@ -244,7 +343,7 @@ class Session(Sender):
             return
         self._finish(packet_id)
         self._acked(delivery)
-        self._completed(delivery.message)
+        self._completed(delivery.message, delivery.first_at)
         if self.backlog or self.mqueue:
             self.pull()
 
@@ -273,6 +372,8 @@ class Session(Sender):
         delivery.sent_at = self.broker.now
         del self.inflight[packet_id]  # to the end: PUBRELs keep the order of their PUBRECs [MQTT-4.6.0-4]
         self.inflight[packet_id] = delivery
+        if self.journal is not None:
+            self.journal.received(delivery)
         if self.backlog:
             self.backlog.pop(packet_id, None)
         return 0
@@ -288,7 +389,7 @@ class Session(Sender):
             metrics.packets_pubcomp_inuse += 1
             return
         self._finish(packet_id)
-        self._completed(delivery.message)
+        self._completed(delivery.message, delivery.first_at)
         if self.backlog or self.mqueue:
             self.pull()
 
@@ -309,6 +410,8 @@ class Session(Sender):
         late = [packet_id for packet_id, since in self.awaiting_rel.items() if now - since >= timeout]
         for packet_id in late:
             del self.awaiting_rel[packet_id]
+            if self.journal is not None:
+                self.journal.released(self, packet_id)
         return len(late)
 
     # -- sending -----------------------------------------------------------------------------------------------------
@@ -316,10 +419,16 @@ class Session(Sender):
     def _send_new(self, delivery: Delivery) -> None:
         """First transmission of a QoS 1 or 2 message, under a fresh packet identifier [MQTT-2.2.1-4]."""
         packet_id = self._free_packet_id()
+        journal = self.journal
+        if journal is not None:
+            delivery.packet_id = packet_id
+            journal.sending(self, delivery)
         if self._transmit(delivery, packet_id, False):
             delivery.state = SENT
             delivery.sent_at = delivery.first_at = self.broker.now
             self.inflight[packet_id] = delivery
+        elif journal is not None:
+            journal.finished(delivery)
 
     def _send_again(self, packet_id: int) -> None:
         """Repeat the PUBLISH with DUP=1 [MQTT-3.3.1-1], or the PUBREL, of an unfinished exchange."""
@@ -349,7 +458,9 @@ class Session(Sender):
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 
     def _finish(self, packet_id: int) -> None:
-        self.inflight.pop(packet_id, None)
+        delivery = self.inflight.pop(packet_id, None)
+        if delivery is not None and delivery.key and self.journal is not None:
+            self.journal.finished(delivery)
         if self.backlog:
             self.backlog.pop(packet_id, None)
 
@@ -357,4 +468,4 @@ class Session(Sender):
         self.broker.metrics.messages_acked += 1
         hooks = self.broker.hooks
         if hooks.message_acked:
-            hooks.notify(hooks.message_acked, "message_acked", self.info, delivery.message)
+            hooks.notify(hooks.message_acked, "message_acked", self.info, delivery.message.with_qos(delivery.qos))

@@ -22,9 +22,17 @@ class Receiver:
         """Take one message for one matching subscription. Never waits and never raises for a slow receiver."""
         raise NotImplementedError
 
+    def deliver_run(self, run: bytes, count: int, v5: bool, subscription: Subscription) -> bool:
+        """Take `count` QoS 0 PUBLISH frames of MQTT 5 (or 3) as they are; False when they must come one by one."""
+        return False
+
     def connected(self) -> bool:
         """False for a session whose client is away; shared groups prefer members that are connected."""
         return True
+
+    def lasts(self) -> bool:
+        """Whether QoS 1 and 2 messages for it have to be written to the store."""
+        return False
 
     def accepts(self) -> bool:
         """Whether a shared QoS 1 or 2 message would be sent at once (`shared_dispatch_ack_enabled`)."""
@@ -33,9 +41,23 @@ class Receiver:
 
 class Subscription:
     """One filter of one receiver. `filter` is the mounted inner filter, `group` the share group ("" = not shared,
-    `$queue` for `$queue/...`), `name` what the client wrote. `entry` and `slot` belong to the router."""
+    `$queue` for `$queue/...`), `name` what the client wrote. `entry` and `slot` belong to the router, `key` to the
+    journal."""
 
-    __slots__ = ("entry", "filter", "group", "identifier", "name", "nl", "opts", "qos", "rap", "receiver", "slot")
+    __slots__ = (
+        "entry",
+        "filter",
+        "group",
+        "identifier",
+        "key",
+        "name",
+        "nl",
+        "opts",
+        "qos",
+        "rap",
+        "receiver",
+        "slot",
+    )
 
     def __init__(self, receiver: Receiver, filter: str, opts: SubOpts, group: str = "", name: str = "") -> None:
         self.receiver = receiver
@@ -44,6 +66,7 @@ class Subscription:
         self.name = name or filter
         self.entry: FilterEntry | None = None
         self.slot = -1
+        self.key = ""
         self.set(opts)
 
     def mounted(self) -> str:

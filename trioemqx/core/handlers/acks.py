@@ -21,6 +21,8 @@ def handle_ack(channel: Channel, ack: Ack) -> None:
         metrics.packets_pubrec_received += 1
         code = session.pubrec(ack.packet_id, ack.code)
         if code >= 0:
+            if session.journal is not None:
+                session.journal.gate(channel)
             channel.send(encode_ack(PUBREL, ack.packet_id, code, channel.version))
             metrics.packets_pubrel_sent += 1
     elif ack.kind == PUBCOMP:
@@ -32,5 +34,9 @@ def handle_ack(channel: Channel, ack: Ack) -> None:
         if session.awaiting_rel.pop(ack.packet_id, None) is None:
             metrics.packets_pubrel_missed += 1
             code = 0x92
+        elif session.journal is not None:
+            session.journal.released(session, ack.packet_id)
+        if session.journal is not None:
+            session.journal.gate(channel)
         channel.send(encode_ack(PUBCOMP, ack.packet_id, code, channel.version))
         metrics.packets_pubcomp_sent += 1

@@ -31,6 +31,12 @@ def handle_connect(channel: Channel, packet: Connect) -> None:
     channel.version = packet.proto_ver
     channel.state = AUTHENTICATING
     _describe(channel, packet)
+    busy = broker.pressure.refusal()
+    if busy:  # before hooks and passwords: it is their cost that is to be saved
+        why = "memory" if broker.pressure.refuse_connections else "lag"
+        broker.metrics.overload[f"overload.connections.refused.{why}"] += 1
+        refuse_connect(channel, busy)
+        return
     if broker.hooks.client_connect:
         try:
             packet.properties = broker.hooks.run_client_connect(channel.info, packet.properties)
@@ -68,6 +74,10 @@ def authenticated(channel: Channel, verdict: Verdict) -> None:
     metrics.client_auth_success += 1
     if verdict.anonymous:
         metrics.client_auth_success_anonymous += 1
+        if channel.broker.pressure.refuse_anonymous:
+            metrics.overload["overload.connections.refused.anonymous"] += 1
+            refuse_connect(channel, 0x97)
+            return
     info = channel.info
     info.anonymous = verdict.anonymous
     info.is_superuser = verdict.is_superuser
@@ -226,14 +236,20 @@ def _open(channel: Channel, auth: Properties | None) -> None:
     if packet is None:
         return
     info = channel.info
+    journal = broker.journal
+    before = 0 if journal is None else journal.count
     info.connected_at = broker.now_ms
     info.expiry_interval = _expiry(channel, packet)
     info.receive_maximum = _window(channel, packet)
-    _set_keepalive(channel, packet)
+    if journal is not None and journal.failing and info.expiry_interval > 0:
+        refuse_connect(channel, 0x97)
+        return
+    channel.set_keepalive(_keepalive(channel, packet))
     channel.will = _will(channel, packet.will)
     channel.open_gates()
     session, present = broker.registry.open(channel, info)
     channel.session = session
+    channel.began = not present
     channel.state = CONNECTED
     broker.registry.connected += 1
     broker.metrics.client_connected += 1
@@ -242,6 +258,9 @@ def _open(channel: Channel, auth: Properties | None) -> None:
         hooks.notify(hooks.client_connected, "client_connected", info)
     if channel.session is not session:  # a hook has kicked the client
         return
+    if journal is not None and (session.journal is not None or journal.count != before):
+        journal.gate(channel)
+        channel.unconfirmed = journal.ticket
     send_connack(channel, 0, present, _connack_properties(channel, packet, auth) if channel.version == 5 else None)
     channel.connect = None
     if channel.closing:  # the client takes only packets smaller than our CONNACK
@@ -266,14 +285,11 @@ def _window(channel: Channel, packet: Connect) -> int:
     return limit
 
 
-def _set_keepalive(channel: Channel, packet: Connect) -> None:
-    """The interval in force; with the default backoff of 0.75 a client is gone after 1.5 times it [MQTT-3.1.2-22]."""
-    zone = channel.zone
-    interval = packet.keepalive
-    if packet.proto_ver == 5 and zone.server_keepalive:
-        interval = zone.server_keepalive
-    channel.info.keepalive = interval
-    channel.keepalive = interval * zone.keepalive_backoff * 2
+def _keepalive(channel: Channel, packet: Connect) -> int:
+    """Seconds the client may be silent: what it asked for, unless the zone sets another interval for MQTT 5."""
+    if packet.proto_ver == 5 and channel.zone.server_keepalive:
+        return channel.zone.server_keepalive
+    return packet.keepalive
 
 
 def _will(channel: Channel, will: Will | None) -> Message | None:

@@ -15,7 +15,7 @@ def handle_disconnect(channel: Channel, packet: Disconnect) -> None:
     """Code 0 drops the will [MQTT-3.14.4-3]; any other keeps it. A new expiry replaces the session's."""
     channel.broker.metrics.packets_disconnect_received += 1
     session = channel.session
-    properties = packet.properties
+    properties = channel.info.said = packet.properties
     if session is not None and properties is not None and properties.session_expiry_interval is not None:
         if channel.info.expiry_interval == 0 and properties.session_expiry_interval > 0:  # [MQTT5 3.14.2.2.2]
             raise ProtocolError(0x82, "DISCONNECT cannot give an expiry to a session that had none")

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Final
 from trioemqx.codec.encode import encode_ack
 from trioemqx.codec.packets import PUBACK, PUBREC, Publish
 from trioemqx.core.access import CHECK_ACL, Question
+from trioemqx.core.handlers import incoming, runs
 from trioemqx.core.handlers.topic_grant import TopicGrant
+from trioemqx.core.journal import Journal
+from trioemqx.core.router import FilterEntry
 from trioemqx.core.topics import validate_topic
 from trioemqx.errors import MalformedPacket, ProtocolError
-from trioemqx.types import PUBLISH, Message
+from trioemqx.types import PUBLISH
 
 if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
@@ -64,6 +67,8 @@ def handle_publish(channel: Channel, packet: Publish) -> None:
         if broker.hooks.client_check_acl_complete:
             _tell_complete(channel, topic, grant.allowed, True)
     accept(channel, packet, topic, grant)
+    if qos == 0 and channel.framer.pending() > 0:
+        runs.forward(channel, packet, grant)
 
 
 def accept(channel: Channel, packet: Publish, topic: str, grant: TopicGrant) -> None:
@@ -77,12 +82,18 @@ def accept(channel: Channel, packet: Publish, topic: str, grant: TopicGrant) -> 
         raise ProtocolError(0x9B, f"QoS {qos} is above max_qos_allowed")
     if packet.retain and not channel.zone.retain_available:  # [MQTT-3.2.2-14]
         raise ProtocolError(0x9A, "retained messages are not available")
+    journal = broker.journal
+    before = 0 if journal is None else journal.count
+    if qos and journal is not None and journal.failing and not _may_pass(channel, packet, grant):
+        return
     if qos == 2 and not _remember_id(channel, packet, grant):
         return
-    message = _message(channel, packet, grant)
+    message = incoming.message(channel, packet, grant)
     if not broker.router.fresh(grant.route):
         grant.route = broker.router.route(grant.mounted)
     receivers = broker.publish_on(message, grant.route, channel.picks)
+    if qos and journal is not None and (journal.count != before or packet.retain):
+        _wait_for_store(channel, journal, packet.retain)
     if qos == 1:
         metrics = broker.metrics
         metrics.packets_puback_sent += 1
@@ -95,6 +106,38 @@ def accept(channel: Channel, packet: Publish, topic: str, grant: TopicGrant) -> 
         _debit_quota(channel, 1 + receivers)
 
 
+def _wait_for_store(channel: Channel, journal: Journal, retain: bool) -> None:
+    """The acknowledgement promises what the store has yet to write."""
+    journal.gate(channel)
+    if channel.out.promise() >= journal.most_pending:
+        channel.hold()
+    journal.retained = journal.retained or retain
+    if journal.crowded:
+        channel.give_way()
+
+
+def _may_pass(channel: Channel, packet: Publish, grant: TopicGrant) -> bool:
+    """While the store fails, only what need not be written is taken. MQTT 3 has no way to refuse one message."""
+    session = channel.session
+    if not packet.retain and (packet.qos == 1 or session is None or session.journal is None):
+        route = channel.broker.router.route(grant.mounted)
+        if not any(_lasts(entry) for entry in route.entries):
+            return True
+    known = session is not None and packet.qos == 2 and packet.packet_id in session.awaiting_rel
+    if channel.version != 5 or known:  # what the client knows as taken must not be refused
+        raise ProtocolError(QUOTA_EXCEEDED, "the store cannot write")
+    channel.recv_dropped += 1
+    _answer_error(channel, packet, QUOTA_EXCEEDED)
+    return False
+
+
+def _lasts(entry: FilterEntry) -> bool:
+    """Whether any receiver of a filter outlives the process."""
+    if any(member.receiver.lasts() for member in entry.members):
+        return True
+    return any(member.receiver.lasts() for group in entry.groups or () for member in group.members)
+
+
 def _ack(channel: Channel, kind: int, head: bytes, packet_id: int, receivers: int) -> None:
     if channel.session is None:  # a hook has kicked the publisher: nothing follows our DISCONNECT
         return
@@ -102,43 +145,6 @@ def _ack(channel: Channel, kind: int, head: bytes, packet_id: int, receivers: in
         channel.send_ack(head, packet_id)
     else:  # EMQX tells MQTT 5 publishers when nobody was listening
         channel.send(encode_ack(kind, packet_id, 0x10, 5))
-
-
-def _message(channel: Channel, packet: Publish, grant: TopicGrant) -> Message:
-    """The message as the rest of the broker sees it; a frame that can be forwarded as it came is kept."""
-    broker = channel.broker
-    info = channel.info
-    qos = packet.qos
-    message = Message(
-        grant.mounted,
-        None,
-        qos,
-        packet.retain,
-        info.clientid,
-        packet.properties,
-        broker.now,
-        broker.now_ms,
-    )
-    frame = packet.frame
-    at = packet.payload_at
-    message.raw = frame
-    message.raw_at = at
-    message.username = info.username
-    message.peerhost = info.peerhost
-    message.proto_ver = channel.version
-    if packet.retain or packet.dup or packet.properties is not None or info.mountpoint:
-        return message
-    if qos == 0:
-        if channel.version == 5:
-            message.frame_v5 = frame
-        else:
-            message.frame_v3 = frame
-    elif channel.version == 5:
-        message.head_v5 = frame[: at - 3]
-        message.tail_v5 = frame[at - 1 :]
-    else:
-        message.head_v3 = frame[: at - 2]
-    return message
 
 
 def _check_properties(channel: Channel, packet: Publish) -> str:
@@ -229,7 +235,10 @@ def remember_grant(channel: Channel, topic: str, allowed: bool, cached: bool, un
     grant = TopicGrant(mounted, channel.broker.router.route(mounted), allowed, cached, until)
     if until > 0.0 and len(topic) <= LONGEST_REMEMBERED:
         grants = channel.grants
-        limit = MAX_GRANTS if channel.acl is None else channel.acl.size
+        if channel.acl is not None:  # whatever that forgets is forgotten here
+            limit = channel.acl.size
+        else:
+            limit = max(len(grants), 1) if channel.broker.pressure.spare_caches else MAX_GRANTS
         if len(grants) >= limit and grants:
             del grants[next(iter(grants))]
         grants[topic] = grant
@@ -287,13 +296,15 @@ def _remember_id(channel: Channel, packet: Publish, grant: TopicGrant) -> bool:
         _tell_dropped(channel, packet, grant, "receive_maximum_exceeded")
         raise ProtocolError(0x93, f"more than {limit} QoS 2 messages are waiting for PUBREL")
     session.awaiting_rel[packet_id] = channel.broker.now
+    if session.journal is not None:
+        session.journal.awaits(session, packet_id)
     return True
 
 
 def _tell_dropped(channel: Channel, packet: Publish, grant: TopicGrant, reason: str) -> None:
     hooks = channel.broker.hooks
     if hooks.message_dropped:
-        message = _message(channel, packet, grant)
+        message = incoming.message(channel, packet, grant)
         hooks.notify(hooks.message_dropped, "message_dropped", message, channel.broker.node, reason)
 
 

@@ -44,16 +44,56 @@ class RetainedWalk:
 def start(channel: Channel, subscription: Subscription) -> None:
     """Begin (or begin again) to send the retained messages of a filter; `walk` does it in steps."""
     broker = channel.broker
+    if not broker.retaining:
+        return
     walks = channel.walks
     if walks is None:
         walks = channel.walks = {}
     walks[subscription.filter] = RetainedWalk(broker.retained.search(subscription.filter), subscription)
 
 
-def stop(channel: Channel, filter: str) -> None:
+def begin(session: Session, subscription: Subscription) -> None:
+    """Send the retained messages of a filter that somebody else has subscribed the client to. Those of an absent client
+    go into its queue as far as that has room, at most PER_TURN of them; its next connection gets the others."""
+    channel = session.channel
+    if channel is not None and not channel.closing:
+        start(channel, subscription)
+        walk(channel)
+        if channel.more:
+            channel.out.touch()
+        return
+    broker = session.broker
+    if not broker.retaining:
+        return
+    current = RetainedWalk(broker.retained.search(subscription.filter), subscription)
+    if session.walks is None:
+        session.walks = {}
+    session.walks[subscription.filter] = current
+    if _queue(session, current):
+        del session.walks[subscription.filter]
+
+
+def _queue(session: Session, current: RetainedWalk) -> bool:
+    """Queue what there is room for; True when nothing is left."""
+    left = PER_TURN // session.broker.pressure.retained_share
+    while left > 0 and session.queue_has_room():
+        if current.found:
+            left -= 1
+            _send(session, current)
+        elif current.look(session.broker.now):
+            left -= STEP - len(current.found)
+        else:
+            return True
+    return False
+
+
+def stop(session: Session, filter: str) -> None:
     """The subscription is gone."""
-    if channel.walks:
+    channel = session.channel
+    if channel is not None and channel.walks:
         channel.walks.pop(filter, None)
+    if session.walks:
+        session.walks.pop(filter, None)
 
 
 def _received(message: Message) -> float:
@@ -71,7 +111,7 @@ def walk(channel: Channel) -> None:
         return
     broker = channel.broker
     out = channel.out
-    left = PER_TURN
+    left = PER_TURN // broker.pressure.retained_share
     while left > 0:
         if channel.closing or not session.has_room():  # closing: a hook may have kicked the client
             return
@@ -81,20 +121,20 @@ def walk(channel: Channel) -> None:
         current = walks[name]
         if current.found:
             left -= 1
-            _send(channel, session, current)
+            _send(session, current)
         elif current.look(broker.now):
             left -= STEP - len(current.found)
         else:
             del walks[name]
         if not walks:
             return
-    if not out.blocked or out.size < out.low:  # else `Channel.drained` comes back here
+    if out.marks is None and (not out.blocked or out.size < out.low):  # else `Channel.drained` comes back here
         channel.more = True
 
 
-def _send(channel: Channel, session: Session, current: RetainedWalk) -> None:
+def _send(session: Session, current: RetainedWalk) -> None:
     """One message, unless it has gone meanwhile or its publisher has been banned."""
-    broker = channel.broker
+    broker = session.broker
     message = current.found.pop()
     if broker.retained.holds(message, broker.now) and not broker.access.source_banned(message.publisher):
         broker.work += 1

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
     from trioemqx.core.session import Session
     from trioemqx.core.subscription import Subscription
+    from trioemqx.core.zone import Zone
 
 MAX_FILTERS: Final = 1000
 """Filters in one packet; more is refused as a protocol error."""
@@ -136,9 +137,12 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
         for index, (name, opts) in zip(allowed, changed, strict=True):
             plan.filters[index] = (name, opts)
     fresh: list[Subscription] = []
+    channel.info.said = plan.packet.properties
     for index in allowed:
         name, opts = plan.filters[index]
-        plan.codes[index] = 0x80 if opts.deny else subscribe_one(channel, name, opts, fresh)
+        session = channel.session  # None once a hook has kicked the client
+        plan.codes[index] = 0x80 if opts.deny or session is None else subscribe_one(session, name, opts, fresh)
+    channel.info.said = None
     _suback(channel, plan)
     for subscription in fresh:
         retained.start(channel, subscription)
@@ -146,62 +150,71 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
         retained.walk(channel)
 
 
-def subscribe_one(channel: Channel, name: str, opts: SubOpts, fresh: list[Subscription]) -> int:
+def subscribe_one(session: Session, name: str, opts: SubOpts, fresh: list[Subscription], capped: bool = True) -> int:
     """Caps and registration of one filter; returns its reason code. Those that want retained messages join `fresh`."""
-    session = channel.session
-    if session is None:
-        return 0x80
+    zone = session.zone
+    info = session.info
     try:
         parsed = parse_filter(name)
-        validate_filter(parsed.filter, channel.zone.max_topic_levels)
+        validate_filter(parsed.filter, zone.max_topic_levels if capped else 0)
     except ProtocolError:  # renamed by a hook into something invalid, or too many levels
         return 0x8F
-    code = _cap(channel, session, parsed)
+    code = (_cap(zone, parsed) if capped else 0) or _room(session, parsed)
+    if session.journal is not None and session.journal.failing:
+        code = code or 0x97
+    if code == 0 and parsed.exclusive:
+        code = _claim(session, parsed)
     if code:
         return code
-    if channel.version != 5:  # MQTT 3 has no such options; a bridge wants RETAIN as it was published
-        opts = SubOpts(opts.qos, channel.zone.ignore_loop_deliver and not parsed.group, channel.info.is_bridge)
-    subscription, is_new = channel.broker.registry.subscribe(session, parsed, name, opts)
-    hooks = channel.broker.hooks
+    if not session.v5:  # MQTT 3 has no such options; a bridge wants RETAIN as it was published
+        opts = SubOpts(opts.qos, zone.ignore_loop_deliver and not parsed.group, info.is_bridge)
+    subscription, is_new = session.broker.registry.subscribe(session, parsed, name, opts)
+    hooks = session.broker.hooks
     if hooks.session_subscribed:
-        hooks.notify(hooks.session_subscribed, "session_subscribed", channel.info, subscription.mounted(), opts, is_new)
+        hooks.notify(hooks.session_subscribed, "session_subscribed", info, subscription.mounted(), opts, is_new)
     if not parsed.group and (opts.rh == 0 or (opts.rh == 1 and is_new)):  # [MQTT-3.3.1-9..11]
         fresh.append(subscription)
     return opts.qos
 
 
-def subscribe_for(channel: Channel, name: str, opts: SubOpts) -> int:
-    """Subscribe on behalf of a connected client (API, modules): caps apply, ACL and `client.subscribe` do not."""
+def subscribe_for(session: Session, name: str, opts: SubOpts) -> int:
+    """Subscribe on behalf of a client, which may be away (API, modules): no ACL, no `client.subscribe`, and of the
+    zone's limits only `max_subscriptions`."""
     fresh: list[Subscription] = []
-    code = subscribe_one(channel, name, opts, fresh)
+    code = subscribe_one(session, name, opts, fresh, False)
     for subscription in fresh:
-        retained.start(channel, subscription)
-    retained.walk(channel)
-    if channel.more:
-        channel.out.touch()
+        if subscription.entry is not None:  # None once a hook has taken it away again
+            retained.begin(session, subscription)
     return code
 
 
-def _cap(channel: Channel, session: Session, parsed: ParsedFilter) -> int:
-    """What the zone does not allow, as a reason code; 0 when nothing is wrong."""
-    zone = channel.zone
+def _cap(zone: Zone, parsed: ParsedFilter) -> int:
+    """What the zone does not offer its clients, as a reason code; 0 when nothing is wrong."""
     if is_wildcard(parsed.filter) and not zone.wildcard_subscription:
         return 0xA2
     if parsed.group and not zone.shared_subscription:
         return 0x9E
-    broker = channel.broker
-    mounted = channel.info.mountpoint + parsed.filter
-    if parsed.exclusive:
-        if not zone.exclusive_subscription:
-            return 0x8F
-        if broker.exclusive.holder(mounted) is not None:
-            return 0x97
-    key = broker.registry.key(parsed, mounted)
-    full = zone.max_subscriptions and len(session.subscriptions) >= zone.max_subscriptions
-    if full and key not in session.subscriptions:
+    if parsed.exclusive and not zone.exclusive_subscription:
+        return 0x8F
+    return 0
+
+
+def _room(session: Session, parsed: ParsedFilter) -> int:
+    """0x97 when the session has as many subscriptions as it may have, whoever makes them."""
+    limit = session.zone.max_subscriptions
+    if not limit or len(session.subscriptions) < limit:
+        return 0
+    key = session.broker.registry.key(parsed, session.info.mountpoint + parsed.filter)
+    return 0 if key in session.subscriptions else 0x97
+
+
+def _claim(session: Session, parsed: ParsedFilter) -> int:
+    """Make an exclusive topic the session's; 0x97 when somebody has it."""
+    exclusive = session.broker.exclusive
+    mounted = session.info.mountpoint + parsed.filter
+    if exclusive.holder(mounted) is not None:
         return 0x97
-    if parsed.exclusive:
-        broker.exclusive.claim(mounted, session.clientid)
+    exclusive.claim(mounted, session.clientid)
     return 0
 
 
@@ -225,6 +238,8 @@ def _answer(channel: Channel, frame: bytes) -> None:
     session = channel.session
     if session is not None and len(frame) > session.max_out:
         raise ProtocolError(0x95, f"an answer of {len(frame)} bytes, the client takes {session.max_out}")
+    if session is not None and session.journal is not None:
+        session.journal.gate(channel)
     channel.send(frame)
 
 
@@ -243,30 +258,32 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
         filters = broker.hooks.run_filters(
             broker.hooks.client_unsubscribe, "client_unsubscribe", channel.info, packet.properties, filters
         )
-    codes = [unsubscribe_one(channel, name) for name, _ in filters]
+    codes = []
+    channel.info.said = packet.properties
+    for name, _ in filters:
+        session = channel.session  # None once a hook has kicked the client
+        codes.append(0x80 if session is None else unsubscribe_one(session, name))
+    channel.info.said = None
     if any(code >= 0x80 for code in codes):
         metrics.packets_unsubscribe_error += 1
     _answer(channel, encode(Unsuback(packet.packet_id, codes, None), channel.version))
     metrics.packets_unsuback_sent += 1
 
 
-def unsubscribe_one(channel: Channel, name: str) -> int:
+def unsubscribe_one(session: Session, name: str) -> int:
     """Remove one filter as the client wrote it; 0x00, 0x11 (did not exist) or 0x8F."""
-    session = channel.session
-    if session is None:
-        return 0x80
     try:
         parsed = parse_filter(name)
     except ProtocolError:
         return 0x8F
-    subscription = channel.broker.registry.unsubscribe(session, parsed)
+    subscription = session.broker.registry.unsubscribe(session, parsed)
     if subscription is None:
         return 0x11
     if not subscription.group:
-        retained.stop(channel, subscription.filter)
-    hooks = channel.broker.hooks
+        retained.stop(session, subscription.filter)
+    hooks = session.broker.hooks
     if hooks.session_unsubscribed:
         hooks.notify(
-            hooks.session_unsubscribed, "session_unsubscribed", channel.info, subscription.mounted(), subscription.opts
+            hooks.session_unsubscribed, "session_unsubscribed", session.info, subscription.mounted(), subscription.opts
         )
     return 0
