@@ -54,6 +54,13 @@ def _process(config: Config) -> Iterator[Problem]:
         yield "os_mon.cpu_high_watermark", "must be greater than os_mon.cpu_low_watermark"
     if config.vm_mon.process_high_watermark <= config.vm_mon.process_low_watermark:
         yield "vm_mon.process_high_watermark", "must be greater than vm_mon.process_low_watermark"
+    overload = config.overload
+    if overload.memory_refuse_watermark <= overload.memory_alarm_watermark:
+        yield "overload.memory_refuse_watermark", "must be greater than overload.memory_alarm_watermark"
+    if overload.memory_shed_watermark <= overload.memory_refuse_watermark:
+        yield "overload.memory_shed_watermark", "must be greater than overload.memory_refuse_watermark"
+    if overload.memory_margin >= overload.memory_alarm_watermark:
+        yield "overload.memory_margin", "must be less than overload.memory_alarm_watermark"
 
 
 def _addresses(config: Config) -> Iterator[Problem]:

@@ -116,16 +116,22 @@ def _put_from_file(draft: Draft, path: Path, name: str, file: str, variables: Ma
         draft.errors.append(ConfigError(f"{direct} is set as well; use one of the two", key, source))
         return
     try:
+        draft.put(path, read_secret(file), "environment", name, textual=True)
+    except ValueError as problem:
+        draft.errors.append(ConfigError(str(problem), key, source))
+
+
+def read_secret(file: str) -> str:
+    """What a variable `..._FILE` points to, without the end of the line. ValueError says why it cannot be had."""
+    try:
         with FilePath(file).open("rb") as opened:
             value = opened.read(SECRET_FILE_MAX + 1).decode("utf-8")
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-        draft.errors.append(ConfigError(f"{file} cannot be read: {reason}", key, source))
-        return
+        raise ValueError(f"{file} cannot be read: {reason}") from None
     if len(value) > SECRET_FILE_MAX:
-        draft.errors.append(ConfigError(f"{file} is larger than 64 KB", key, source))
-        return
-    draft.put(path, value.rstrip("\r\n"), "environment", name, textual=True)
+        raise ValueError(f"{file} is larger than 64 KB")
+    return value.rstrip("\r\n")
 
 
 def _node_name(draft: Draft, variables: Mapping[str, str]) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -16,7 +18,10 @@ from trioemqx.config.check import check
 from trioemqx.config.draft import Draft
 from trioemqx.config.environ import add_environment, profile_of
 from trioemqx.config.errors import ConfigErrors
+from trioemqx.config.listener import KINDS
+from trioemqx.config.management import HttpListenerConfig
 from trioemqx.config.model import Config
+from trioemqx.config.saved import FILE, read_saved
 from trioemqx.config.scan import KeyPath, locate
 from trioemqx.config.shipped import shipped
 from trioemqx.config.values import Address
@@ -28,36 +33,77 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
 
     Raises ConfigErrors with everything that is wrong, each line naming file and line, key, and the nearest valid key.
     """
-    draft = Draft()
     saved = overrides or {}
-    if path is None:
-        draft.add_tree(shipped(profile_of(environ, saved)), "default")
-    else:
-        _add_file(draft, path)
-    return _finish(draft, environ, saved, path)
+    config = _finish(_draft(path, environ, saved), environ, saved, path)
+    return attrs.evolve(config, source=partial(_again, path, environ))
 
 
-def from_mapping(tree: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
+def load_with_saved(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """`load` with the overrides that were saved in `node.data_dir`. Raises ConfigErrors."""
+    return load(path, environ, read_saved(_data_dir(_draft(path, environ, {}), environ)))
+
+
+def from_mapping(
+    tree: Mapping[str, object],
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
     """The configuration of a nested mapping with the file's keys, for programs that embed the broker and for tests.
 
     Keys that are left out take the schema's defaults, as they do in a file. Raises ConfigErrors.
     """
+    config = _finish(_given(tree), environ or {}, overrides or {}, None)
+    return attrs.evolve(config, source=partial(_again_from_mapping, tree, environ or {}))
+
+
+def _again(path: Path | None, environ: Mapping[str, str], saved: Mapping[str, object] | None) -> Config:
+    return load_with_saved(path, environ) if saved is None else load(path, environ, saved)
+
+
+def _again_from_mapping(
+    tree: Mapping[str, object], environ: Mapping[str, str], saved: Mapping[str, object] | None
+) -> Config:
+    return from_mapping(tree, environ, read_saved(_data_dir(_given(tree), environ)) if saved is None else saved)
+
+
+def _draft(path: Path | None, environ: Mapping[str, str], saved: Mapping[str, object]) -> Draft:
+    """What stands below saved overrides and environment."""
+    draft = Draft()
+    if path is None:
+        draft.add_tree(shipped(profile_of(environ, saved)), "default")
+    else:
+        _add_file(draft, path)
+    return draft
+
+
+def _given(tree: Mapping[str, object]) -> Draft:
     draft = Draft()
     draft.add_tree(tree, "given")
-    return _finish(draft, environ or {}, {}, None)
+    return draft
+
+
+def _data_dir(draft: Draft, environ: Mapping[str, str]) -> Path:
+    """Where the saved overrides are: known without them. What is wrong elsewhere is found when all is put together."""
+    add_environment(draft, environ)
+    config, _ = draft.build()
+    return Path(config.node.data_dir)
 
 
 def _add_file(draft: Draft, path: Path) -> None:
     try:
         text = path.read_text("utf-8")
         tree = tomllib.loads(text)
+        lines = locate(text)
     except OSError as problem:
         raise ConfigErrors([ConfigError(f"cannot be read: {problem.strerror}", source=str(path))]) from None
     except UnicodeDecodeError as problem:
         raise ConfigErrors([ConfigError(f"is not UTF-8 text (byte {problem.start})", source=str(path))]) from None
     except tomllib.TOMLDecodeError as problem:
         raise ConfigErrors([_syntax_error(path, text, str(problem))]) from None
-    lines = locate(text)
+    except RecursionError:
+        raise ConfigErrors([ConfigError("too many brackets inside each other", source=str(path))]) from None
+    except ValueError:  # Python converts no number of more than some thousand digits
+        raise ConfigErrors([ConfigError("a number has too many digits", source=str(path))]) from None
 
     def where(key: KeyPath) -> str:
         line = lines.get(key)
@@ -75,10 +121,10 @@ def _syntax_error(path: Path, text: str, problem: str) -> ConfigError:
 
 
 def _finish(draft: Draft, environ: Mapping[str, str], saved: Mapping[str, object], path: Path | None) -> Config:
-    draft.add_tree(_nest(saved), "saved")
+    _add_saved(draft, environ, saved)
     add_environment(draft, environ)
     config, origins = draft.build()
-    config = attrs.evolve(config, path=path, origins=origins, warnings=draft.warnings)
+    config = attrs.evolve(config, path=path, origins=origins, warnings=draft.warnings, saved=dict(saved))
     config = _loopback_when_hardened(config)
     errors, warnings = check(config)
     draft.errors.extend(errors)
@@ -86,6 +132,29 @@ def _finish(draft: Draft, environ: Mapping[str, str], saved: Mapping[str, object
     if draft.errors:
         raise ConfigErrors(draft.errors)
     return config
+
+
+def _add_saved(draft: Draft, environ: Mapping[str, str], saved: Mapping[str, object]) -> None:
+    """Saved overrides, but for those of a listener, zone or group that file and environment no longer know: such a one
+    is not brought back by a setting that it had."""
+    if not saved:
+        return
+    named = Draft()
+    named.raw, named.tables = dict(draft.raw), dict(draft.tables)
+    add_environment(named, environ)
+    used: dict[str, object] = {}
+    for key, value in saved.items():
+        path = tuple(key.split("."))
+        owner = next((path[: len(at) + 1] for at in _NAMED if path[: len(at)] == at and len(path) > len(at) + 1), None)
+        if owner is None or owner in named.tables:
+            used[key] = value
+        else:
+            draft.warnings.append(f"saved override {key}: there is no {'.'.join(owner)}; see {FILE}")
+    draft.add_tree(_nest(used), "saved")
+
+
+_NAMED = (*(("listener", kind) for kind in KINDS), ("zone",), ("broker", "group"))
+"""Tables whose members have names that users give."""
 
 
 def _nest(saved: Mapping[str, object]) -> dict[str, object]:
@@ -111,4 +180,19 @@ def _loopback_when_hardened(config: Config) -> Config:
         listener if listener.bind.host else attrs.evolve(listener, bind=Address("127.0.0.1", listener.bind.port))
         for listener in config.listeners
     ]
-    return attrs.evolve(config, listeners=closed)
+    management = attrs.evolve(
+        config.management, http=_loopback(config.management.http), https=_loopback(config.management.https)
+    )
+    dashboard = attrs.evolve(
+        config.dashboard, http=_loopback(config.dashboard.http), https=_loopback(config.dashboard.https)
+    )
+    return attrs.evolve(config, listeners=closed, management=management, dashboard=dashboard)
+
+
+Door = TypeVar("Door", bound=HttpListenerConfig)
+
+
+def _loopback(door: Door) -> Door:
+    if door.bind is None or door.bind.host:
+        return door
+    return attrs.evolve(door, bind=Address("127.0.0.1", door.bind.port))

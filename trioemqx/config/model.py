@@ -8,6 +8,7 @@ file uses is in `shipped`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,16 +17,19 @@ import attrs
 
 from trioemqx.config.fields import bytesize, choice, duration, flag, integer, or_word, path, words
 from trioemqx.config.listener import KINDS, ListenerConfig
+from trioemqx.config.management import DashboardConfig, LicenseConfig, ManagementConfig
+from trioemqx.config.rules import RuleEngineConfig
 from trioemqx.config.schema import Branch, free, listeners, named, section, setting, tree_of, unused
 from trioemqx.config.system import (
     AlarmConfig,
     LogConfig,
     NodeConfig,
     OsMonConfig,
+    OverloadConfig,
     SysmonConfig,
     VmMonConfig,
 )
-from trioemqx.config.values import FlappingPolicy, flapping
+from trioemqx.config.values import FlappingPolicy, Network, flapping, networks
 from trioemqx.config.zone import ANONYMOUS, DENY_ACTION, NOMATCH, MqttConfig, ZoneConfig
 
 STRATEGIES: Final = choice("random", "round_robin", "sticky", "local", "hash", "hash_clientid", "hash_topic")
@@ -99,15 +103,29 @@ class StoreConfig:
     sync: str = setting(
         choice("full", "normal", "memory"),
         "full",
-        "full: nothing acknowledged is lost, even on power loss; normal: even when the process dies; memory: no disk.",
+        "What is committed survives full: a power cut; normal: the end of the process. memory: no disk, nothing does.",
         apply="restart",
         added=True,
     )
     file: str = setting(path, "trioemqx.db", "Database file, relative to node.data_dir.", apply="restart", added=True)
+    queue_window: int = setting(
+        integer(1, 100000),
+        32,
+        "Messages of an absent client's queue kept in memory, by priority; those behind them are on disk only.",
+        apply="restart",
+        added=True,
+    )
+    max_pending_publishes: int = setting(
+        integer(1, 65535),
+        100,
+        "Messages of one client that may wait for their commit; until it is done no more are read from that client.",
+        apply="restart",
+        added=True,
+    )
     on_corrupt: str = setting(
         choice("refuse", "rename"),
-        "refuse",
-        "A damaged database stops the start, or is renamed.",
+        "rename",
+        "A damaged database is renamed and the broker starts with an empty one, or it stops the start.",
         apply="restart",
         added=True,
     )
@@ -127,14 +145,55 @@ class SecurityConfig:
     allow_default_credentials: bool = setting(
         flag, False, "Accept admin/public from other than loopback addresses.", added=True
     )
+    outbound_policy: str | None = setting(
+        choice("open", "metadata", "private"),
+        None,
+        "Addresses that web hooks, bridges and their like may not reach. metadata: link-local, multicast and those of "
+        "cloud metadata; private: every one that is not public as well. Unset means metadata (hardened profile: "
+        "private).",
+        key="outbound.policy",
+        added=True,
+        example="private",
+    )
+    outbound_allow: tuple[Network, ...] = setting(
+        networks,
+        (),
+        "Networks that they may reach all the same.",
+        key="outbound.allow",
+        added=True,
+        example=["10.1.2.0/24"],
+    )
+    outbound_deny: tuple[Network, ...] = setting(
+        networks,
+        (),
+        "Networks that they may not reach in any case.",
+        key="outbound.deny",
+        added=True,
+        example=["192.0.2.0/24"],
+    )
+
+    audit_max_rows: int = setting(
+        integer(0, 1_000_000),
+        10_000,
+        "Changes by the HTTP API and by ctl that are remembered; 0: they are only logged.",
+        key="audit.max_rows",
+        added=True,
+    )
+    audit_max_age: float = setting(
+        duration, 90 * 86400.0, "How long they are remembered.", key="audit.max_age", added=True
+    )
 
 
 @attrs.frozen
 class PluginsConfig:
     """`[plugins]`; every other table `[plugins.<name>]` belongs to that plugin, which checks it."""
 
-    etc_dir: str = setting(path, "etc/plugins", "Configuration files of plugins.", apply="restart")
-    loaded_file: str = setting(path, "data/loaded_plugins", "Which plugins are loaded.", apply="restart")
+    etc_dir: str | None = setting(
+        or_word(path, "none"), "etc/plugins", "Configuration files of plugins.", apply="restart"
+    )
+    loaded_file: str | None = setting(
+        or_word(path, "none"), "data/loaded_plugins", "Which plugins are loaded; none: not remembered.", apply="restart"
+    )
     expand_plugins_dir: str = setting(path, "plugins", "A folder with plugins.", apply="restart")
     dirs: tuple[str, ...] = setting(
         words(), (), "More folders with plugins.", apply="restart", added=True, example=["/opt/my-plugins"]
@@ -147,13 +206,19 @@ class PluginsConfig:
         added=True,
         example=["emqx_retainer"],
     )
+    start_timeout: float = setting(duration, 30.0, "How long a plugin may take to start.", added=True)
+    max_crashes: int = setting(
+        integer(1), 10, "Crashes of a plugin's hooks and tasks within a minute that switch it off.", added=True
+    )
 
 
 @attrs.frozen
 class ModulesConfig:
     """`[modules]`; every other table `[modules.<name>]` belongs to that module."""
 
-    loaded_file: str = setting(path, "data/loaded_modules", "Which modules are loaded.", apply="restart")
+    loaded_file: str | None = setting(
+        or_word(path, "none"), "data/loaded_modules", "Which modules are loaded; none: not remembered.", apply="restart"
+    )
     load: tuple[str, ...] | None = setting(
         words(),
         None,
@@ -202,6 +267,7 @@ class Config:
     listeners: list[ListenerConfig] = listeners(ListenerConfig)
     broker: BrokerConfig = section(BrokerConfig)
     limits: LimitsConfig = section(LimitsConfig)
+    overload: OverloadConfig = section(OverloadConfig)
     retainer: RetainerConfig = section(RetainerConfig)
     store: StoreConfig = section(StoreConfig)
     security: SecurityConfig = section(SecurityConfig)
@@ -209,17 +275,32 @@ class Config:
     os_mon: OsMonConfig = section(OsMonConfig)
     vm_mon: VmMonConfig = section(VmMonConfig)
     alarm: AlarmConfig = section(AlarmConfig)
+    management: ManagementConfig = section(ManagementConfig)
+    dashboard: DashboardConfig = section(DashboardConfig)
+    license: LicenseConfig = section(LicenseConfig)
+    rule_engine: RuleEngineConfig = section(RuleEngineConfig)
     plugins: PluginsConfig = section(PluginsConfig)
     modules: ModulesConfig = section(ModulesConfig)
     plugin_tables: dict[str, Any] = free("plugins")
     module_tables: dict[str, Any] = free("modules")
     module: dict[str, Any] = free()
+    auth: dict[str, Any] = free()
+    web: dict[str, Any] = free()
+    prometheus: dict[str, Any] = free()
+    psk: dict[str, Any] = free()
+    telemetry: dict[str, Any] = free()
+    bridge: dict[str, Any] = free()
     cluster: dict[str, Any] = free()
     rpc: dict[str, Any] = free()
 
     warnings: list[str] = attrs.field(factory=list)
     path: Path | None = None
     origins: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+    saved: dict[str, object] = attrs.field(factory=dict, repr=False, eq=False)
+    """The saved overrides by dotted key."""
+    source: Callable[[Mapping[str, object] | None], Config] | None = attrs.field(default=None, repr=False, eq=False)
+    """Puts it together again from the same file and environment, under other saved overrides (None: those on disk).
+    Raises ConfigErrors."""
 
     def zone(self, name: str) -> ZoneConfig:
         """The settings written for a zone; an empty set for `default`. KeyError for a zone nobody defined."""

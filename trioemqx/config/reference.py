@@ -26,6 +26,7 @@ _CHAPTERS: Final[dict[str, str]] = {
     "listener": "Listeners: tcp, ssl, ws and wss, any number of each",
     "broker": "Broker and $SYS",
     "limits": "Limits of the whole broker",
+    "overload": "What gives way when memory, time or files run short",
     "retainer": "Retained messages",
     "store": "What survives a restart",
     "security": "Security profile",
@@ -33,9 +34,19 @@ _CHAPTERS: Final[dict[str, str]] = {
     "os_mon": "Alarms about the machine",
     "vm_mon": "Alarms about the number of tasks",
     "alarm": "Alarms",
+    "management": "The HTTP API",
+    "dashboard": "The dashboard",
+    "license": "License file",
+    "rule_engine": "The rule engine",
     "plugins": "Plugins",
     "modules": "Modules",
     "module": "Settings of EMQX's modules",
+    "auth": "Settings of the plugins emqx_auth_http, emqx_auth_jwt and emqx_auth_mnesia",
+    "web": "Settings of the plugin emqx_web_hook",
+    "prometheus": "Settings of the plugin emqx_prometheus",
+    "psk": "Settings of the plugin emqx_psk_file",
+    "telemetry": "Settings of the plugin emqx_telemetry",
+    "bridge": "Settings of the plugin emqx_bridge_mqtt",
     "cluster": "Cluster: accepted, not used by a single node",
     "rpc": "Calls between nodes: accepted, not used by a single node",
 }
@@ -44,6 +55,12 @@ _FREE_EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "plugins": ("[plugins.emqx_example]", 'greeting = "hello"'),
     "modules": ("[modules.emqx_mod_example]", "qos = 1"),
     "module": (),
+    "auth": (),
+    "web": (),
+    "prometheus": (),
+    "psk": (),
+    "telemetry": (),
+    "bridge": (),
     "cluster": ('name = "emqxcl"', 'discovery = "manual"', "autoheal = true", 'autoclean = "5m"'),
     "rpc": ('mode = "async"', "async_batch_size = 256", "tcp_server_port = 5369", 'connect_timeout = "5s"'),
 }
@@ -57,7 +74,7 @@ _INTRO: Final = """\
 <!-- Made by `python -m trioemqx.config.reference doc`; a test compares it with the schema. -->
 
 `etc/emqx.toml` has EMQX 4.4's keys, in TOML tables. A value comes from the strongest of four places: the environment,
-saved overrides, the file, the default. `trioemqx config show --origin` tells which.
+[saved overrides](dashboard.md#settings), the file, the default. `trioemqx config show --origin` tells which.
 
 - **Durations** are numbers of seconds or texts such as `"15s"`, `"1h30m"`, `"250ms"` (units `ms s m h d`).
   **Sizes** are bytes or `"64KB"`, `"1MB"`, `"1GB"` (powers of 1024). **Flags** are `true`, `false`, `"on"`, `"off"`.
@@ -187,6 +204,7 @@ def _section(spec: Section) -> Iterator[str]:
     if spec.how == "section":
         yield f"[{name}]"
         yield from _options(spec.cls, values)
+        yield from _nested(spec.cls, (name,))
         if name == "broker":
             yield from ("", "# One share group, by its name.", "#[broker.group.mygroup]")
             yield '#shared_subscription_strategy = "round_robin"'
@@ -198,6 +216,16 @@ def _section(spec: Section) -> Iterator[str]:
     else:
         for kind in KINDS:
             yield from _named(spec.cls, (name, kind), values[kind], kind)
+
+
+def _nested(cls: type, at: Path) -> Iterator[str]:
+    """Tables within a table, those that are not shipped as comments."""
+    for _attribute, spec in specs(cls):
+        if isinstance(spec, Section) and spec.how == "section":
+            key = (*at, *spec.key)
+            values = _pick(SHIPPED, key)
+            yield from ("", f"{'' if values else '#'}[{'.'.join(key)}]")
+            yield from _options(spec.cls, values if isinstance(values, Mapping) else {})
 
 
 def _named(cls: type, at: Path, tables: Mapping[str, Any], kind: str = "") -> Iterator[str]:

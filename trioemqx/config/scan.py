@@ -1,4 +1,4 @@
-"""On which line of a TOML file each key stands.
+"""Where in a TOML file each key stands.
 
 tomllib reads values but forgets where they were. This scanner runs over text that tomllib has accepted, so it only
 needs to tell keys, strings, brackets and comments apart.
@@ -6,6 +6,7 @@ needs to tell keys, strings, brackets and comments apart.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 KeyPath = tuple[str | int, ...]
@@ -16,17 +17,27 @@ _SCALAR_END: Final = frozenset(",]}#\r\n")
 
 def locate(text: str) -> dict[KeyPath, int]:
     """Line (from 1) of every key and every array element in `text`; array elements have their index in the path."""
-    return _Scanner(text).run()
+    return {path: line for path, (line, _column) in toml_positions(text).items()}
+
+
+def toml_positions(text: str) -> dict[KeyPath, tuple[int, int]]:
+    """(line, column), both from 1, of every key, table and array element in `text`, which tomllib must have accepted.
+    Array elements and the tables of `[[...]]` have their index in the path."""
+    ends = [at for at, letter in enumerate(text) if letter == "\n"]
+    found = {}
+    for path, at in _Scanner(text).run().items():
+        line = bisect_left(ends, at)
+        found[path] = (line + 1, at - (ends[line - 1] if line else -1))
+    return found
 
 
 class _Scanner:
-    """A cursor over the text. `lines` collects the result, `arrays` counts the tables of each `[[...]]`."""
+    """A cursor over the text. `places` collects the result, `arrays` counts the tables of each `[[...]]`."""
 
     def __init__(self, text: str) -> None:
         self.text = text + "\n"
         self.at = 0
-        self.line = 1
-        self.lines: dict[KeyPath, int] = {}
+        self.places: dict[KeyPath, int] = {}
         self.arrays: dict[KeyPath, int] = {}
 
     def run(self) -> dict[KeyPath, int]:
@@ -38,7 +49,7 @@ class _Scanner:
             else:
                 self.assignment(table)
             self.skip_blank()
-        return self.lines
+        return self.places
 
     def skip_blank(self) -> None:
         """Over white space, line ends and comments."""
@@ -48,36 +59,35 @@ class _Scanner:
                 while self.text[self.at] != "\n":
                     self.at += 1
             elif letter in " \t\r\n":
-                self.line += letter == "\n"
                 self.at += 1
             else:
                 return
 
     def header(self) -> KeyPath:
         """`[a.b]` or `[[a.b]]`; gives the path of the table that it opens."""
-        repeated = self.text.startswith("[[", self.at)
+        start = self.at
+        repeated = self.text.startswith("[[", start)
         self.at += 2 if repeated else 1
-        line = self.line
         names = self.key()
         self.at += 2 if repeated else 1
         path: KeyPath = ()
         for place, name in enumerate(names):
             path = (*path, name)
-            self.lines.setdefault(path, line)
+            self.places.setdefault(path, start)
             if repeated and place == len(names) - 1:
                 self.arrays[path] = self.arrays.get(path, 0) + 1
             if path in self.arrays:
                 path = (*path, self.arrays[path] - 1)
-                self.lines.setdefault(path, line)
+                self.places.setdefault(path, start)
         return path
 
     def assignment(self, table: KeyPath) -> None:
         """`a.b = value` inside `table`."""
-        line = self.line
+        start = self.at
         path = table
         for name in self.key():
             path = (*path, name)
-            self.lines.setdefault(path, line)
+            self.places.setdefault(path, start)
         self.at += 1  # the equals sign
         self.value(path)
 
@@ -107,9 +117,7 @@ class _Scanner:
         self.at += len(end)
         start = self.at
         while not self.text.startswith(end, self.at):
-            step = 2 if quote == '"' and self.text[self.at] == "\\" else 1
-            self.line += self.text.count("\n", self.at, self.at + step)
-            self.at += step
+            self.at += 2 if quote == '"' and self.text[self.at] == "\\" else 1
         inside = self.text[start : self.at]
         self.at += len(end)
         while long and self.text[self.at] == quote:  # a long string may end in up to two quotes of its own
@@ -135,7 +143,7 @@ class _Scanner:
         index = 0
         self.skip_blank()
         while self.text[self.at] != "]":
-            self.lines.setdefault((*path, index), self.line)
+            self.places.setdefault((*path, index), self.at)
             self.value((*path, index))
             index += 1
             self.comma()

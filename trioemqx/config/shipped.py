@@ -167,6 +167,28 @@ _LISTENERS: Final[dict[str, Any]] = {
     },
 }
 
+_HTTP_LIMITS: Final[dict[str, Any]] = {
+    "max_clients": 512,
+    "backlog": 512,
+    "send_timeout": "15s",
+    "send_timeout_close": True,
+    "inet6": False,
+    "ipv6_v6only": False,
+}
+
+_API: Final[dict[str, Any]] = {
+    "management": {
+        "listener": {"http": {"bind": 8081, "acceptors": 2, **_HTTP_LIMITS}},
+        "max_row_limit": 10_000,
+        "default_application": {"id": "admin", "secret": "public"},
+    },
+    "dashboard": {
+        "listener": {"http": {"bind": 18083, "acceptors": 4, **_HTTP_LIMITS}},
+        "default_user": {"login": "admin", "password": "public"},
+    },
+    "license": {"file": "etc/emqx.lic"},
+}
+
 SHIPPED: Final[dict[str, Any]] = {
     **_ACCESS,
     "node": {"name": "emqx@127.0.0.1", "data_dir": "data"},
@@ -208,6 +230,7 @@ SHIPPED: Final[dict[str, Any]] = {
         "expiry_interval": "0s",
     },
     "limits": {},
+    "overload": {},
     "store": {"sync": "full"},
     "security": {"profile": "emqx44", "allow_default_credentials": False},
     "sysmon": {
@@ -226,6 +249,8 @@ SHIPPED: Final[dict[str, Any]] = {
         "procmem_high_watermark": "5%",
     },
     "vm_mon": {"check_interval": "30s", "process_high_watermark": "80%", "process_low_watermark": "60%"},
+    **_API,
+    "rule_engine": {"ignore_sys_message": True},
     "alarm": {"actions": "log,publish", "size_limit": 1000, "validity_period": "24h"},
     "plugins": {
         "etc_dir": "etc/plugins",
@@ -240,7 +265,8 @@ SHIPPED: Final[dict[str, Any]] = {
 def shipped(profile: str) -> dict[str, Any]:
     """The shipped values; for the `hardened` profile without those that open a door.
 
-    There nobody comes in anonymously, no match denies, and addresses that nobody chose are loopback ones.
+    There nobody comes in anonymously, no match denies, there are no access rules (the shipped ones end in "allow all"),
+    and addresses that nobody chose are loopback ones.
     """
     if profile != "hardened":
         return SHIPPED
@@ -248,6 +274,7 @@ def shipped(profile: str) -> dict[str, Any]:
         name: {key: value for key, value in zone.items() if key != "allow_anonymous"}
         for name, zone in SHIPPED["zone"].items()
     }
+    opened_api: dict[str, Any] = {}
     opened = {
         kind: {
             name: {**listener, "bind": f"127.0.0.1:{listener['bind'].rpartition(':')[2]}"}
@@ -255,5 +282,10 @@ def shipped(profile: str) -> dict[str, Any]:
         }
         for kind, by_name in SHIPPED["listener"].items()
     }
-    access = {**SHIPPED, "allow_anonymous": False, "acl_nomatch": "deny", "zone": zones, "listener": opened}
+    for api in ("management", "dashboard"):
+        http = SHIPPED[api]["listener"]["http"]
+        opened_api[api] = {**SHIPPED[api], "listener": {"http": {**http, "bind": f"127.0.0.1:{http['bind']}"}}}
+    closed = {"allow_anonymous": False, "acl_nomatch": "deny", "zone": zones, "listener": opened, **opened_api}
+    access = {**SHIPPED, **closed}
+    del access["acl_file"]
     return {**access, "security": {**SHIPPED["security"], "profile": profile}}

@@ -41,6 +41,52 @@ def show(config: Config) -> Iterator[tuple[str, object, str]]:
         yield key, shown, origin(config, key)
 
 
+def explain(config: Config, started: Config) -> list[dict[str, object]]:
+    """Everything there is to say about every setting. `started` is what the process began with: a setting that needs a
+    restart and differs from it is `pending`."""
+    before = _by_key(started)
+    rows = []
+    for path, setting, value in _settings(config, ()):
+        key = ".".join(path)
+        found = config.origins.get(key)
+        layer = "default" if found is None else found.layer
+        shown = setting.show(value) if setting is not None else _show_free(path, value)
+        apply = setting.apply if setting is not None else "plugin"
+        row: dict[str, object] = {
+            "key": key,
+            "value": shown,
+            "default": None if setting is None else setting.show(setting.default),
+            "file": shown if layer == "file" else _below(found, path, setting),
+            "origin": layer,
+            "where": "" if found is None else found.where,
+            "type": "any" if setting is None else setting.kind.name,
+            "unit": "" if setting is None else setting.kind.unit,
+            "description": "" if setting is None else setting.doc,
+            "apply": apply,
+            "live": apply != "restart",
+            "used": setting is None or setting.used,
+            "secret": setting.secret if setting is not None else _sounds_secret(path),
+            "saved": key in config.saved,
+            "pending": apply == "restart" and before.get(key, (None, value))[1] != value,
+        }
+        rows.append(row)
+    return rows
+
+
+def _below(found: Origin | None, path: Path, setting: Setting | None) -> object:
+    """What the file says under a stronger source, as it is written there."""
+    if found is None or found.below is UNSET:
+        return None
+    return HIDDEN if (setting.secret if setting is not None else _sounds_secret(path)) else found.below
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a key is not shown."""
+    path = tuple(key.split("."))
+    setting = find(path)
+    return setting.secret if setting is not None else _sounds_secret(path)
+
+
 def origin(config: Config, key: str) -> str:
     """Where the value of `key` was set: `file etc/emqx.toml:41`, `environment EMQX_...`, `saved override`, `given` (by
     the program) or `default`. What a stronger source covers is told as well: `saved override; file says 1000`.

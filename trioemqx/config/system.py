@@ -158,6 +158,42 @@ class VmMonConfig:
 
 
 @attrs.frozen
+class OverloadConfig:
+    """`[overload]`: what happens before the process runs out of something. Watermarks are percentage points."""
+
+    memory_check_interval: float = setting(
+        duration, 1.0, "How often the memory of the process is looked at; 0 = never.", added=True
+    )
+    memory_limit: int = setting(
+        bytesize, 0, "What the process may have; 0 = what its control group, or the machine, has.", added=True
+    )
+    memory_alarm_watermark: float = setting(
+        percent, 70.0, "From here on an alarm is raised, caches do not grow, no new topics are retained.", added=True
+    )
+    memory_refuse_watermark: float = setting(
+        percent, 80.0, "From here on new connections are refused and publishers slowed down.", added=True
+    )
+    memory_shed_watermark: float = setting(
+        percent,
+        90.0,
+        "From here on queued QoS 0 messages are dropped and the slowest clients disconnected.",
+        added=True,
+    )
+    memory_margin: float = setting(percent, 5.0, "So far below a watermark its measures end.", added=True)
+    lag_threshold: float = setting(duration, 0.5, "How late the event loop may be; 0 = it does not matter.", added=True)
+    lag_period: float = setting(
+        duration,
+        3.0,
+        "New connections are refused when it was late for so long, until it was not for as long.",
+        added=True,
+    )
+    descriptor_reserve: int = setting(
+        integer(), 64, "Files that connections leave free: accepting pauses when there are fewer.", added=True
+    )
+    queue_alarms: int = setting(integer(), 100, "Clients with an alarm about their full queue at a time.", added=True)
+
+
+@attrs.frozen
 class AlarmConfig:
     """`[alarm]`"""
 

@@ -213,6 +213,20 @@ def _access(value: object) -> tuple[AccessRule, ...]:
 access: Final = Kind("access rules", _access, lambda rules: [str(rule) for rule in rules])
 
 
+def _networks(value: object) -> tuple[Network, ...]:
+    lines: object = [line for line in value.split(",") if line.strip()] if isinstance(value, str) else value
+    expected = 'a list of networks such as ["10.0.0.0/8"]'
+    if not isinstance(lines, list | tuple):
+        raise refuse(expected, value)
+    try:
+        return tuple(ipaddress.ip_network(str(line).strip(), strict=False) for line in lines)
+    except ValueError:
+        raise refuse(expected, value) from None
+
+
+networks: Final = Kind("list of networks", _networks, lambda found: [str(network) for network in found])
+
+
 def _priorities(value: object) -> dict[str, int] | None:
     if isinstance(value, str) and value.strip().lower() == "none":
         return None
