@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioemqx.services.store import queues
 from trioemqx.services.store.protocol import (
+    Change,
     Delete,
     Durable,
     Op,
@@ -27,6 +29,8 @@ class MemoryStore:
     """`Store` without a disk. What was applied is durable at once and lives as long as this object, across `close`
     and `open`, so that tests can restart a broker on the same store."""
 
+    outlives_process = False
+
     def __init__(self) -> None:
         self._tables: dict[str, dict[str, str]] = {}
         self._open = False
@@ -44,12 +48,12 @@ class MemoryStore:
     def apply(self, ops: Sequence[Op]) -> Durable:
         """Do all of `ops` or none; the answer is already settled."""
         self._demand_open()
-        encoded = [(op.table, op.key, _encoded(op)) for op in ops]
-        for table, key, text in encoded:
-            if text is not None:
-                self._tables.setdefault(table, {})[key] = text
-            else:
-                self._tables.get(table, {}).pop(key, None)
+        return self.apply_changes([(op.table, op.key, _encoded(op)) for op in ops])
+
+    def apply_changes(self, changes: Sequence[Change]) -> Durable:
+        """`apply` of what is encoded already."""
+        self._demand_open()
+        queues.write(self._tables, changes)
         durable = Durable()
         durable.settle()
         return durable
@@ -77,9 +81,43 @@ class MemoryStore:
         keys = heapq.nsmallest(limit, (key for key in rows if key > after))
         return [(key, decode_row(rows[key])) for key in keys]
 
+    async def counts(self) -> dict[str, int]:
+        """How many rows there are by table."""
+        self._demand_open()
+        await trio.lowlevel.checkpoint()
+        return {table: len(rows) for table, rows in sorted(self._tables.items()) if rows}
+
+    async def totals(self) -> queues.Totals:
+        """What is in all queues."""
+        self._demand_open()
+        await trio.lowlevel.checkpoint()
+        return queues.totals(self._tables)
+
+    async def waiting(self, session: str, lane: int, after: str, limit: int, size: int) -> list[queues.Waiting]:
+        """The first rows of a lane that have not been sent."""
+        self._demand_open()
+        await trio.lowlevel.checkpoint()
+        return queues.waiting(self._tables, session, lane, after, limit, size)
+
+    async def of_session(self, session: str, limit: int, size: int) -> list[queues.Waiting]:
+        """The first rows of a session."""
+        self._demand_open()
+        await trio.lowlevel.checkpoint()
+        return queues.of_session(self._tables, session, limit, size)
+
+    async def flights(self, after: str = "", limit: int = 1000) -> list[queues.Waiting]:
+        """Rows of all queues that have been sent."""
+        self._demand_open()
+        await trio.lowlevel.checkpoint()
+        return queues.flights(self._tables, after, limit)
+
     def pending(self) -> int:
         """Always 0: nothing waits."""
         return 0
+
+    def crowded(self) -> bool:
+        """Never: nothing waits."""
+        return False
 
     def _demand_open(self) -> None:
         if not self._open:
