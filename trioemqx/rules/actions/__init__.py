@@ -1,0 +1,1 @@
+"""What rules do with what they have selected, a file for each action."""

@@ -1,0 +1,1 @@
+"""What actions can be connected to, a file for each resource type."""
