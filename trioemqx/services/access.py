@@ -15,7 +15,7 @@ import trio
 
 from trioemqx.core.access import AUTHENTICATE, CHECK_ACL, AuthStep, Question
 from trioemqx.core.zone import Zone
-from trioemqx.types import ClientInfo, Credentials, Verdict
+from trioemqx.types import PUBLISH, ClientInfo, Credentials, Verdict
 
 if TYPE_CHECKING:
     from trioemqx.hooks import Hooks
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trioemqx.access")
 
+MOST_ROUNDS: Final = 5
+DELAYED: Final = "$delayed/"
 TIMEOUT: Final = 5.0
 """Seconds one backend may take for one answer."""
 BANNED: Final = 0x8A
@@ -72,8 +74,35 @@ class AccessService:
         return None
 
     def check_acl_now(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool | None:
-        """`acl_nomatch` when no backend is loaded."""
-        return None if self._hooks.client_check_acl else zone.acl_nomatch == "allow"
+        """What the rules in memory say, `acl_nomatch` when they have no answer; None when a backend that has to wait
+        comes before the first answer."""
+        if topic.startswith(DELAYED) and action == PUBLISH:
+            answers = [self._rules_now(client, zone, action, name) for name in (topic, undelayed(topic))]
+            return False if False in answers else None if None in answers else True
+        return self._rules_now(client, zone, action, topic)
+
+    def _rules_now(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool | None:
+        for plugin, call, waits in self._hooks.acl:
+            if waits:
+                return None
+            allowed = self._ask_now(plugin, call, client, action, topic)
+            if allowed is not None:
+                return allowed
+        return zone.acl_nomatch == "allow"
+
+    def _ask_now(
+        self, plugin: str, call: Callable[..., object], client: ClientInfo, action: str, topic: str
+    ) -> bool | None:
+        """One implementation of `client_check_acl_now`; a crash denies."""
+        began = self._hooks.clock()
+        try:
+            allowed = call(client, action, topic)
+        except (Exception, SystemExit) as error:
+            self._failed(plugin, "client_check_acl_now", error)
+            return False
+        finally:
+            self._hooks.timed(plugin, "client_check_acl_now", began)
+        return None if allowed is None else allowed is True
 
     def source_banned(self, clientid: str) -> bool:
         """True while the client identifier that published a retained message is banned."""
@@ -86,18 +115,28 @@ class AccessService:
         if question.kind == AUTHENTICATE:
             return await self.authenticate(question.client, question.zone, question.password)
         if question.kind == CHECK_ACL:
-            client, zone, action = question.client, question.zone, question.action
-            return [await self.check_acl(client, zone, action, topic) for topic in question.topics]
+            return await self._check_all(question)
         return await self._enhanced(question)
+
+    async def _check_all(self, question: Question) -> list[bool]:
+        """One answer per topic, all by the same rules: when these change meanwhile everything is asked again, and after
+        a few times denied."""
+        client, zone, action = question.client, question.zone, question.action
+        for _ in range(MOST_ROUNDS):
+            epoch = self._hooks.rules_epoch
+            answers = [await self.check_acl(client, zone, action, topic) for topic in question.topics]
+            if epoch == self._hooks.rules_epoch:
+                return answers
+        return [False] * len(question.topics)
 
     async def authenticate(self, client: ClientInfo, zone: Zone, password: bytes | None) -> Verdict:
         """Ask the authentication hooks in order; the first verdict wins, no verdict means the zone's default."""
         credentials = Credentials(client.username, password)
         for plugin, call in self._hooks.client_authenticate:
             try:
-                with trio.fail_after(self._timeout):
+                with trio.fail_after(self._limit(plugin)):
                     verdict = await call(client, credentials)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._failed(plugin, "client_authenticate", error)
                 return Verdict(SERVER_UNAVAILABLE if isinstance(error, trio.TooSlowError) else NOT_AUTHORIZED)
             if isinstance(verdict, Verdict):
@@ -109,13 +148,22 @@ class AccessService:
 
     async def check_acl(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool:
         """Ask the access hooks in order; the first True or False wins, none means `acl_nomatch`."""
-        for plugin, call in self._hooks.client_check_acl:
-            try:
-                with trio.fail_after(self._timeout):
-                    allowed = await call(client, action, topic)
-            except Exception as error:
-                self._failed(plugin, "client_check_acl", error)
-                return False
+        if topic.startswith(DELAYED) and action == PUBLISH:
+            allowed = await self._rules(client, zone, action, topic)
+            return allowed and await self._rules(client, zone, action, undelayed(topic))
+        return await self._rules(client, zone, action, topic)
+
+    async def _rules(self, client: ClientInfo, zone: Zone, action: str, topic: str) -> bool:
+        for plugin, call, waits in self._hooks.acl:
+            if waits:
+                try:
+                    with trio.fail_after(self._limit(plugin)):
+                        allowed = await call(client, action, topic)
+                except (Exception, SystemExit) as error:
+                    self._failed(plugin, "client_check_acl", error)
+                    return False
+            else:
+                allowed = self._ask_now(plugin, call, client, action, topic)
             if allowed is not None:
                 return allowed is True
         return zone.acl_nomatch == "allow"
@@ -124,9 +172,9 @@ class AccessService:
         """Ask for the next step of enhanced authentication; a method nobody knows fails with 0x8C."""
         for plugin, call in self._hooks.client_enhanced_authenticate:
             try:
-                with trio.fail_after(self._timeout):
+                with trio.fail_after(self._limit(plugin)):
                     step = await call(question.client, question.method, question.data, question.cache)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._failed(plugin, "client_enhanced_authenticate", error)
                 return AuthStep("fail", code=NOT_AUTHORIZED)
             if isinstance(step, AuthStep):
@@ -136,10 +184,25 @@ class AccessService:
                 return AuthStep("fail", code=NOT_AUTHORIZED)
         return AuthStep("fail", code=0x8C)
 
-    def _failed(self, plugin: str, point: str, error: Exception) -> None:
+    def _limit(self, plugin: str) -> float:
+        """Seconds a plugin's async hooks may take."""
+        return self._hooks.timeouts.get(plugin, self._timeout)
+
+    def _failed(self, plugin: str, point: str, error: BaseException) -> None:
         if isinstance(error, trio.TooSlowError):
-            log.error("%s of %s did not answer within %g s; denied", point, plugin, self._timeout)
+            log.error("%s of %s did not answer within %g s; denied", point, plugin, self._limit(plugin))
         self._hooks.crashed(plugin, point, error)
+
+
+def undelayed(topic: str) -> str:
+    """Where a message to `$delayed/<N>/<topic>` is published in the end. EMQX 4.4 asks the rules about the topic as it
+    was sent only, which a rule about the real one never fits."""
+    while topic.startswith(DELAYED):
+        _, _, real = topic.removeprefix(DELAYED).partition("/")
+        if not real:
+            break
+        topic = real
+    return topic
 
 
 def _default(zone: Zone) -> Verdict:

@@ -32,6 +32,15 @@ HIGH_CPU_USAGE: Final = "high_cpu_usage"
 HIGH_SYSTEM_MEMORY_USAGE: Final = "high_system_memory_usage"
 HIGH_PROCESS_MEMORY_USAGE: Final = "high_process_memory_usage"
 TOO_MANY_PROCESSES: Final = "too_many_processes"
+TOO_MANY_CONNECTIONS: Final = "too_many_connections"
+TOO_FEW_DESCRIPTORS: Final = "too_few_descriptors"
+OVERLOAD_MEMORY: Final = "overload_memory"
+OVERLOAD_LAG: Final = "overload_lag"
+QUEUE_FULL: Final = "queue_full"
+API_CRASHING: Final = "api_crashing"
+STORE_FAILED: Final = "store_failed"
+STORE_DAMAGED: Final = "store_damaged"
+STORE_LOG_LARGE: Final = "store_log_large"
 
 Details = Mapping[str, object]
 
@@ -144,6 +153,11 @@ class Alarms:
         """True between activation and deactivation."""
         return name in self._active
 
+    @property
+    def count(self) -> int:
+        """How many are active."""
+        return len(self._active)
+
     def active(self) -> list[Alarm]:
         """Active alarms in the order they were raised."""
         return list(self._active.values())
@@ -211,6 +225,8 @@ def describe(name: str, details: Details | None) -> str:
     kind, _, rest = name.partition("/")
     if kind == "conn_congestion":
         return f"connection congested: {rest}"
+    if kind.endswith("_crashed") and "error" in details:
+        return f"{rest or name.removesuffix('_crashed')} crashed: {details['error']}"
     words = _WORDS.get(kind)
     if words is None:
         return "Unknown alarm"
@@ -225,6 +241,20 @@ _WORDS: Final = {
     HIGH_SYSTEM_MEMORY_USAGE: "System memory usage is higher than {high_watermark}%",
     HIGH_PROCESS_MEMORY_USAGE: "Process memory usage is higher than {high_watermark}%",
     TOO_MANY_PROCESSES: "{usage}% process usage",
+    TOO_MANY_CONNECTIONS: "Clients are kept out: the limit of {limit} connections is reached",
+    TOO_FEW_DESCRIPTORS: "Accepting pauses: fewer than {limit} file descriptors are free",
+    OVERLOAD_MEMORY: "The broker sheds load: {usage}% of the memory it may have is in use",
+    OVERLOAD_LAG: "New connections are refused: the event loop is {milliseconds} ms late",
+    QUEUE_FULL: "The queue of {clientid} is full and loses messages",
+    API_CRASHING: "Requests to the HTTP API fail: {error}",
+    "plugin_slow": "{plugin}: {hook} held the event loop for {milliseconds} ms",
+    "plugin_disabled": "{plugin} is switched off: {reason}",
+    "plugin_not_loaded": "{plugin} was not loaded: {reason}",
+    "rule_slow": "Rule {rule} held the event loop for {milliseconds} ms",
+    "rule_disabled": "Rule {rule} is switched off: {reason}",
+    STORE_FAILED: "The store cannot write: {error}",
+    STORE_LOG_LARGE: "The store's write-ahead log has {size} bytes",
+    STORE_DAMAGED: "The store was damaged and begins empty; what it held is in {moved_to}",
     "partition": "Partition occurs at node {occurred}",
     "resource": "Resource {type}({id}) is down",
 }

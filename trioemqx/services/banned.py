@@ -32,6 +32,10 @@ class BanRefused(TrioemqxError):
     """The ban cannot be entered: unknown kind, not an address, name too long, or the table is full."""
 
 
+class TableFull(BanRefused):
+    """There is no room for one more ban."""
+
+
 @attrs.frozen
 class Ban:
     """One entry. `kind` is `clientid`, `username` or `peerhost` (EMQX: `as`); `at` and `until` are Unix seconds."""
@@ -61,6 +65,8 @@ class Banned:
         self._kick = kick
         self._wall = wall
         self._max_entries = max_entries
+        self.on_ban: Callable[[Ban], None] = _nobody_waits
+        """Told of every ban that is in force from now on."""
         self._bans: dict[str, dict[str, Ban]] = {kind: {} for kind in KINDS}
 
     async def load(self) -> None:
@@ -76,7 +82,7 @@ class Banned:
             table = self._bans[kind]
             if not table or not who:
                 continue
-            ban = table.get(_address(who) or who if kind == PEERHOST else who)
+            ban = table.get(one_spelling(who) or who if kind == PEERHOST else who)
             if ban is not None and ban.until > now_wall:
                 return ban
         return None
@@ -96,21 +102,24 @@ class Banned:
         at: int | None = None,
         until: int | None = None,
     ) -> Durable:
-        """Enter or replace a ban; one of a client id ends its session at once. Defaults: from now, for 300 s.
+        """Enter or replace a ban; one of a client id ends its session at once, and `on_ban` sees to the other kinds.
+        Defaults: from now, for 300 s.
 
-        Raises BanRefused.
+        Raises BanRefused, TableFull when there is no room.
         """
         who = _checked(kind, who)
         now = self._wall()
         if who not in self._bans[kind] and len(self) >= self._max_entries and not self.purge():
-            raise BanRefused(f"the table of bans is full ({self._max_entries})")
+            raise TableFull(f"the table of bans is full ({self._max_entries})")
         start = int(now) if at is None else at
         end = int(now) + DEFAULT_SECONDS if until is None else until
         ban = Ban(kind, who, by, reason, start, end)
         durable = self._store.put(TABLE, _key(kind, who), _to_row(ban))
         self._bans[kind][who] = ban
-        if kind == CLIENTID and end > now:
-            self._kick(who)
+        if end > now:
+            if kind == CLIENTID:
+                self._kick(who)
+            self.on_ban(ban)
         return durable
 
     def delete(self, kind: str, who: str) -> bool:
@@ -124,6 +133,10 @@ class Banned:
     def find(self, kind: str, who: str) -> Ban | None:
         """The entry, in force or not yet purged."""
         return self._bans[kind].get(_checked(kind, who))
+
+    def room(self) -> int:
+        """How many more bans there can be."""
+        return max(0, self._max_entries - len(self))
 
     def entries(self) -> list[Ban]:
         """All entries, kind by kind, in the order they were made."""
@@ -149,6 +162,10 @@ class Banned:
             self.purge()
 
 
+def _nobody_waits(ban: Ban) -> None:
+    """Default of `on_ban`: bans are met at CONNECT."""
+
+
 def _checked(kind: str, who: str) -> str:
     if kind not in KINDS:
         raise BanRefused(f"value of 'as' must be one of: {list(KINDS)}")
@@ -156,13 +173,13 @@ def _checked(kind: str, who: str) -> str:
         raise BanRefused(f"a banned {kind} has 1 to {MAX_WHO} characters")
     if kind != PEERHOST:
         return who
-    address = _address(who)
+    address = one_spelling(who)
     if address is None:
         raise BanRefused(f"not an IP address: {who!r:.100}")
     return address
 
 
-def _address(text: str) -> str | None:
+def one_spelling(text: str) -> str | None:
     """One spelling per address, so that `::ffff:10.0.0.1` is `10.0.0.1`; None when it is none."""
     try:
         address = ipaddress.ip_address(text)

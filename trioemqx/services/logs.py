@@ -31,6 +31,9 @@ from trioemqx.services.log_format import (
 )
 from trioemqx.services.log_throttle import INTERVAL, Throttle
 
+CONSOLE: Final = "default"
+FILE: Final = "file"
+"""EMQX's names of the two handlers; that of `log.error.file` is `file_for_error`."""
 STOP_SECONDS: Final = 5.0
 """How long `close` waits for the writer: a pipe that nobody reads must not keep the process alive."""
 
@@ -60,16 +63,31 @@ class LogSettings:
     logger: str = "trioemqx"
 
 
+_in_force: dict[str, LogHandle] = {}
+"""By the name of the logger: loggers are global as well."""
+
+
+def in_force(logger: str = "trioemqx") -> LogHandle | None:
+    """What was set up for a logger and is not closed; None in a program that logs in its own way."""
+    return _in_force.get(logger)
+
+
 class LogHandle:
     """Logging that has been set up. `close` ends it and leaves the logger as it was."""
 
-    def __init__(self, logger: logging.Logger, entry: _Entry, writer: _Writer, sinks: list[_Sink]) -> None:
+    def __init__(self, logger: logging.Logger, entry: _Entry, writer: _Writer, sinks: list[Sink]) -> None:
         self._logger = logger
         self._before = (logger.level, logger.propagate)
         self._entry = entry
         self._writer = writer
         self._sinks = sinks
         self._closed = False
+        _in_force[logger.name] = self
+
+    @property
+    def sinks(self) -> list[Sink]:
+        """Where lines are written to, the console first."""
+        return [*self._sinks]
 
     @property
     def dropped(self) -> int:
@@ -95,6 +113,8 @@ class LogHandle:
         if self._closed:
             return
         self._closed = True
+        if _in_force.get(self._logger.name) is self:
+            del _in_force[self._logger.name]
         self._logger.removeHandler(self._entry)
         self._entry.finish()
         self._writer.stop()
@@ -226,7 +246,7 @@ class _Entry(logging.handlers.QueueHandler):
 class _Writer(logging.handlers.QueueListener):
     """The thread's side of the queue."""
 
-    def __init__(self, entry: _Entry, sinks: list[_Sink]) -> None:
+    def __init__(self, entry: _Entry, sinks: list[Sink]) -> None:
         super().__init__(entry.lines, *sinks, respect_handler_level=True)
         self._entry = entry
         self._told = 0
@@ -264,25 +284,33 @@ class _Writer(logging.handlers.QueueListener):
             self._thread = None
 
 
-class _Sink(logging.Handler):
-    """Mixed into handlers: a line that cannot be written is counted, not shouted about on standard error."""
+class Sink(logging.Handler):
+    """Mixed into handlers: a line that cannot be written is counted, not shouted about on standard error. `ident` and
+    `destination` are what an operator calls it; while it is `stopped` it writes nothing."""
 
     failed = 0
+    ident = CONSOLE
+    destination = "console"
+    stopped = False
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write this line, unless the operator has stopped that."""
+        return not self.stopped and super().handle(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Count a line that was not written."""
         self.failed += 1
 
 
-class _Console(_Sink, logging.StreamHandler[TextIO]):
+class _Console(Sink, logging.StreamHandler[TextIO]):
     """Standard output, or what a test gives instead."""
 
 
-class _RotatingFile(_Sink, logging.handlers.RotatingFileHandler):
+class _RotatingFile(Sink, logging.handlers.RotatingFileHandler):
     """`<file>` and the older `<file>.1` ... `.N`."""
 
 
-class _WatchedFile(_Sink, logging.handlers.WatchedFileHandler):
+class _WatchedFile(Sink, logging.handlers.WatchedFileHandler):
     """One file without a limit; opened again when logrotate moved it away."""
 
 
@@ -302,18 +330,18 @@ class _BoundedFile(_WatchedFile):
         super().emit(record)
 
 
-def _sinks(settings: LogSettings, console: TextIO | None) -> list[_Sink]:
+def _sinks(settings: LogSettings, console: TextIO | None) -> list[Sink]:
     if settings.to not in ("file", "console", "both"):
         raise ConfigError(f"not a target: {settings.to!r:.50}", "log.to", hint="file, console or both")
-    sinks: list[_Sink] = []
+    sinks: list[Sink] = []
     try:
         if settings.to != "file":
             sinks.append(_Console(console or sys.stdout))
         if settings.to != "console":
-            sinks.append(_file(settings, settings.file, "log.file"))
+            sinks.append(_file(settings, settings.file, "log.file", FILE))
         for level, name in settings.level_files.items():
             number = _level(level, f"log.{level:.20}.file")
-            sinks.append(_file(settings, name, f"log.{level}.file"))
+            sinks.append(_file(settings, name, f"log.{level}.file", f"file_for_{level}"))
             sinks[-1].setLevel(number)
         formatter = _formatter(settings)
     except ConfigError:
@@ -325,23 +353,29 @@ def _sinks(settings: LogSettings, console: TextIO | None) -> list[_Sink]:
     return sinks
 
 
-def _file(settings: LogSettings, name: str, key: str) -> _Sink:
+def _file(settings: LogSettings, name: str, key: str, ident: str) -> Sink:
     path = settings.dir / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if settings.rotation:
-            return _RotatingFile(
-                path,
-                maxBytes=settings.rotation_size,
-                backupCount=settings.rotation_count,
-                encoding="utf-8",
-                errors="backslashreplace",
-            )
-        if settings.size is not None:
-            return _BoundedFile(path, settings.size)
-        return _WatchedFile(path, encoding="utf-8", errors="backslashreplace")
+        sink = _open(settings, path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}", key) from error
+    sink.ident, sink.destination = ident, str(path)
+    return sink
+
+
+def _open(settings: LogSettings, path: Path) -> Sink:
+    if settings.rotation:
+        return _RotatingFile(
+            path,
+            maxBytes=settings.rotation_size,
+            backupCount=settings.rotation_count,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    if settings.size is not None:
+        return _BoundedFile(path, settings.size)
+    return _WatchedFile(path, encoding="utf-8", errors="backslashreplace")
 
 
 def _formatter(settings: LogSettings) -> LineFormatter:

@@ -32,6 +32,8 @@ class LoopWatch(trio.abc.Instrument):
         self._publish = publish
         self._topic = f"$SYS/brokers/{node}/sysmon/long_schedule"
         self._clock = clock
+        self.longest = 0.0
+        """Seconds that the longest step took in the last full second."""
         self._began = 0.0
         self._worst = 0.0
         self._who = ""
@@ -43,7 +45,7 @@ class LoopWatch(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Trio calls this when a task waits again."""
         took = self._clock() - self._began
-        if took > self.threshold > 0.0 and took > self._worst:
+        if took > self._worst:
             self._worst = took
             self._who = task.name
 
@@ -54,13 +56,13 @@ class LoopWatch(trio.abc.Instrument):
         try:
             while True:
                 await trio.sleep(INTERVAL)
-                if self._worst:
+                self.longest, self._worst = self._worst, 0.0
+                if self.longest > self.threshold > 0.0:
                     self._report()
         finally:
             trio.lowlevel.remove_instrument(self)
 
     def _report(self) -> None:
-        text = f"long_schedule: {self._who} kept the event loop for {self._worst * 1000:.0f} ms"
-        self._worst = 0.0
+        text = f"long_schedule: {self._who} kept the event loop for {self.longest * 1000:.0f} ms"
         log.warning("%s", text)
         self._publish(Message(self._topic, text.encode(), sys=True))

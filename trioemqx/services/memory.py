@@ -11,6 +11,9 @@ For a process that is ours; a program that embeds the broker keeps its own setti
 from __future__ import annotations
 
 import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -20,12 +23,14 @@ THRESHOLDS: Final = (10_000, 20, 50)
 FREEZE_EVERY: Final = 10.0
 SMALL: Final = 50_000
 """Objects that a full collection may look at: about 10 ms."""
+_settled: Final = threading.Event()
 
 
 def settle() -> None:
     """Called once, when the broker is up: what is there now stays."""
     gc.set_threshold(*THRESHOLDS)
     full()
+    _settled.set()
 
 
 def full() -> int:
@@ -37,9 +42,25 @@ def full() -> int:
 
 
 def tidy() -> None:
-    """Collect what is young, then stop looking at the rest."""
-    gc.collect(1)
-    gc.freeze()
+    """Collect what is young, then stop looking at the rest. Not while collecting is paused."""
+    if gc.isenabled():
+        gc.collect(1)
+        gc.freeze()
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """No collections while much is made that stays: each would look at all of it, and find nothing. Does nothing in a
+    process that is not ours."""
+    if not gc.isenabled() or not _settled.is_set():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 async def run(full_interval: float, freeze_interval: float = FREEZE_EVERY) -> None:

@@ -25,6 +25,9 @@ from trioemqx.services.alarms import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TASK_LIMIT = 1_048_576
+"""Stands for Erlang's process limit."""
+
 
 class Probe(Protocol):
     """Where the figures come from, in percent."""
@@ -60,7 +63,7 @@ class MonitorSettings:
 class SystemProbe:
     """Reads the real figures. `task_limit` stands for Erlang's process limit."""
 
-    def __init__(self, task_limit: int = 1_048_576) -> None:
+    def __init__(self, task_limit: int = TASK_LIMIT) -> None:
         self._task_limit = task_limit
         self._process = psutil.Process()
         self._threads = trio.CapacityLimiter(1)

@@ -31,16 +31,13 @@ SAME_AS: Final = {
     "topics": "routes",
 }
 
-OPTIONAL: Final = ("delayed",)
-"""Present only once the source gives it, because its module has been loaded."""
-
 ZERO: Final = ("resources",)
 """Present from the start, 0 until the source gives it."""
 
 
 class StatsKeeper:
-    """Keeps `<name>.count` and `<name>.max`. `source` returns the figures of GIVEN, and those of OPTIONAL and ZERO that
-    exist; it is called at most once a second and whenever somebody asks."""
+    """Keeps `<name>.count` and `<name>.max`. `source` returns the figures of GIVEN, perhaps those of ZERO, and those of
+    plugins (`delayed`); it is called at most once a second and whenever somebody asks."""
 
     def __init__(self, source: Callable[[], Mapping[str, int]]) -> None:
         self._source = source
@@ -53,7 +50,7 @@ class StatsKeeper:
         counts = {name: given[name] for name in GIVEN}
         counts.update({name: counts[source] for name, source in SAME_AS.items()})
         counts.update({name: given.get(name, 0) for name in ZERO})
-        counts.update({name: given[name] for name in OPTIONAL if name in given})
+        counts.update({name: count for name, count in given.items() if name not in counts})
         for name, count in counts.items():
             self._highest[name] = max(count, self._highest.get(name, 0))
         self._counts = counts
@@ -66,6 +63,13 @@ class StatsKeeper:
             found[f"{name}.count"] = self._counts[name]
             found[f"{name}.max"] = self._highest[name]
         return found
+
+    def latest(self) -> Mapping[str, int]:
+        """The gauges, without `.count`, as they were when they were last read: at most a second ago while `run`
+        does."""
+        if not self._counts:
+            self.refresh()
+        return self._counts
 
     async def run(self, interval: float = 1.0) -> None:
         """Refresh for ever, so that peaks are seen when nobody asks."""

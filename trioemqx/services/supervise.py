@@ -159,3 +159,10 @@ async def guarded(
         metrics.connection_crashed += 1
         log.error("%s crashed", name, exc_info=crash, extra=extra())
         on_crash(name, crash)
+
+
+async def open_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """A branch of the tree that others put tasks into."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        task_status.started(nursery)
