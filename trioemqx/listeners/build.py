@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import platform
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -11,7 +13,7 @@ import attrs
 from trioemqx.errors import ListenerError
 from trioemqx.listeners.proxy import ProxyLayer
 from trioemqx.listeners.tls import TlsLayer
-from trioemqx.listeners.tlscontext import TlsSettings, build_context
+from trioemqx.listeners.tlscontext import TlsSettings, build_context, knows_psk
 from trioemqx.listeners.transport import Layer, Peer, Transport
 from trioemqx.listeners.ws import WsLayer
 from trioemqx.listeners.wsdeflate import DeflateSettings
@@ -19,6 +21,8 @@ from trioemqx.listeners.wshandshake import WsSettings
 
 if TYPE_CHECKING:
     from trioemqx.config.listener import ListenerConfig
+
+log = logging.getLogger("trioemqx.listeners")
 
 PskLookup = Callable[[str], bytes | None]
 _FILE: Final = "file://"
@@ -88,10 +92,17 @@ def plan_transport(
 
 
 def _context(tls: TlsSettings, listener: ListenerConfig) -> ssl.SSLContext:
+    where = f"listener.{listener.kind}.{listener.name}"
     try:
-        return build_context(tls)
+        context = build_context(tls)
     except ListenerError as error:
-        raise ListenerError(f"listener.{listener.kind}.{listener.name}: {error}") from None
+        raise ListenerError(f"{where}: {error}") from None
+    if tls.psk_ciphers and not knows_psk():  # nobody gets in by that, so nothing else has to stay closed for it
+        version = platform.python_version()
+        log.warning(
+            "%s: psk_ciphers need Python 3.13, this is %s: no client with a pre-shared key gets in", where, version
+        )
+    return context
 
 
 def tls_settings(listener: ListenerConfig, psk_lookup: PskLookup | None = None) -> TlsSettings:

@@ -56,7 +56,7 @@ UNCOUNTED: Final = frozenset({"shutdown"})
 class Listener:
     """A bound listener. `open` binds (ListenerError when that fails), `run` accepts until cancelled.
 
-    `shutdown_count` is EMQX's: how many connections ended for which reason.
+    `shutdown_count` is EMQX's: how many connections ended for which reason. `full` counts who met `max_connections`.
     """
 
     def __init__(self, config: ListenerConfig, zone: Zone, pump: Pump, access: AccessService, gate: Gate) -> None:
@@ -65,6 +65,7 @@ class Listener:
         self.current = 0
         self.peak = 0
         self.refused = 0
+        self.full = 0
         self.shutdown_count: dict[str, int] = {}
         self.address = ""
         """Where it really listens, also when the port was 0."""
@@ -92,8 +93,12 @@ class Listener:
 
     def open(self) -> None:
         """Read certificates and bind. Raises ListenerError with the listener, the address and the reason."""
-        self._plan = plan_transport(self.config, self.zone.max_packet_size)
+        self._plan = self._planned(self.config, self.zone)
         self._use(self._bind(self.config, self._last_port))
+
+    def _planned(self, config: ListenerConfig, zone: Zone) -> TransportPlan:
+        """What its connections get. Pre-shared keys come from the plugins that are loaded at the handshake."""
+        return plan_transport(config, zone.max_packet_size, self._pump.broker.hooks.run_psk_lookup)
 
     def _bind(self, config: ListenerConfig, last_port: int = 0) -> socket.socket:
         """A listening socket. With port 0, `last_port` is tried to be had again after a crash."""
@@ -137,7 +142,7 @@ class Listener:
         """Take new settings, certificate files included, for connections made from now on; those that exist are not
         touched, also when the listener moves to another address. Raises ListenerError and keeps everything as it was
         when the new settings cannot be used."""
-        plan = plan_transport(config, zone.max_packet_size) if self._plan is not None else None
+        plan = self._planned(config, zone) if self._plan is not None else None
         if self._socket is not None and config.bind != self.config.bind:
             self._move(config)
         if config.max_conn_rate != self.config.max_conn_rate:
@@ -201,6 +206,7 @@ class Listener:
             if not self._gate.open():
                 return GATE_PAUSE
             if self.config.websocket and self.current >= self.config.max_connections:  # EMQX's soft limit
+                self.full += 1
                 return GATE_PAUSE
             try:
                 sock, address = listening.accept()
@@ -224,6 +230,7 @@ class Listener:
         """No descriptors: close the first waiting socket with our reserve, so that its client is not left hanging and
         the listener does not spin."""
         log.error("%s: out of file descriptors; accepting pauses", self.id)
+        self._gate.exhausted()
         if self._reserve >= 0:
             os.close(self._reserve)
         try:
@@ -241,7 +248,8 @@ class Listener:
     def _welcome(self, sock: socket.socket, address: tuple[str, int], connections: trio.Nursery) -> None:
         """Refuse or start one accepted socket. Options are inherited from the listening one."""
         host = plain_host(address[0])
-        if self.current >= self.config.max_connections or not self._allowed(host):
+        self.full += (full := self.current >= self.config.max_connections)
+        if full or not self._allowed(host):
             self._refuse()
             sock.close()
             return

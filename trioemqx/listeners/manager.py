@@ -42,6 +42,10 @@ class ListenerManager:
         self._accepting: trio.Nursery | None = None
         self._connections: trio.Nursery | None = None
         self._on_crash: Crashed | None = None
+        self._running: set[Listener] = set()
+        """Listeners whose task lives; it goes on with the socket that a listener has got meanwhile."""
+        self._stopped: set[str] = set()
+        """Ids of listeners that an operator stopped: neither a crash nor a reload opens them again."""
         pump.turn.ended = _tell_listener
 
     def make(self, config: ListenerConfig) -> Listener:
@@ -72,7 +76,13 @@ class ListenerManager:
         async with trio.open_nursery() as self._accepting:
             self._accepting.start_soon(trio.sleep_forever)
             for listener in self.listeners.values():
-                self._accepting.start_soon(self._run_one, listener)
+                self._start(listener)
+
+    def _start(self, listener: Listener) -> None:
+        """Have a task accept for a listener that is open. The one it has goes on with the new socket by itself."""
+        if self._accepting is not None and listener not in self._running:
+            self._running.add(listener)
+            self._accepting.start_soon(self._run_one, listener)
 
     async def _run_one(self, listener: Listener) -> None:
         """Until the listener is closed; it then has no address."""
@@ -87,9 +97,40 @@ class ListenerManager:
 
     async def _reopen_and_run(self, listener: Listener, connections: trio.Nursery) -> None:
         """A listener whose last run crashed has closed its socket."""
-        if listener.port == 0 and self.listeners.get(listener.id) is listener:
+        wanted = self.listeners.get(listener.id) is listener and listener.id not in self._stopped
+        if listener.port == 0 and wanted:
             listener.open()
         await listener.run(connections)
+        self._running.discard(listener)  # in the step in which it ended: from here on a new task is needed
+
+    def stop(self, name: str) -> None:
+        """Stop listening until `restart`; the clients of the listener stay connected. KeyError for an unknown id,
+        ListenerError when it is stopped already."""
+        listener = self.listeners[name]
+        if name in self._stopped:
+            raise ListenerError("it is stopped already")
+        self._stopped.add(name)
+        listener.close()
+        log.warning("%s: stopped", name)
+
+    def restart(self, name: str) -> None:
+        """Drop the connections of a listener and listen anew, with its certificates read again. KeyError for an unknown
+        id; ListenerError when it cannot be opened: it is stopped then."""
+        listener = self.listeners[name]
+        self._stopped.discard(name)
+        listener.close()
+        self._drop_connections(listener)
+        try:
+            listener.open()
+        except ListenerError:
+            self._stopped.add(name)
+            raise
+        self._start(listener)
+        log.warning("%s: restarted, listening on %s", name, listener.address)
+
+    def stopped(self, name: str) -> bool:
+        """True for a listener that `stop` has closed, or that `restart` could not open."""
+        return name in self._stopped
 
     def update(self, configs: Sequence[ListenerConfig], zones: dict[str, Zone]) -> list[str]:
         """Have the listeners that are configured, with the settings and certificates that are: new ones are opened,
@@ -116,18 +157,21 @@ class ListenerManager:
         listener = self.make(config)
         listener.open()
         self.listeners[config.id] = listener
-        if self._accepting is not None:
-            self._accepting.start_soon(self._run_one, listener)
+        self._start(listener)
         log.warning("%s: listening on %s", listener.id, listener.address)
 
     def _remove(self, listener: Listener) -> None:
+        self._stopped.discard(listener.id)
         listener.close()
+        self._drop_connections(listener)
+        log.warning("%s: closed", listener.id)
+
+    def _drop_connections(self, listener: Listener) -> None:
         self._pump.tell_time()
         for link in list(self._pump.turn.links.values()):
             if link.home is listener and link.channel is not None:
                 link.channel.close(ADMINISTRATIVE_ACTION, "shutdown")
         self._pump.wake()
-        log.warning("%s: closed", listener.id)
 
     def reload_certificates(self) -> list[str]:
         """Read every listener's certificates again; returns one line per listener that had to keep its old ones."""

@@ -37,7 +37,7 @@ class Congestion:
     def check(self, link: Link) -> None:
         """Look at one connection of a zone that wants the alarm; the sweeper does so about once a second."""
         channel = link.channel
-        if channel is None or channel.session is None or link.out is None or not link.out.blocked:
+        if channel is None or channel.session is None or not link.writing:
             return
         known = self._congested.get(link)
         if known is not None:

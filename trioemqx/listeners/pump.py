@@ -24,16 +24,30 @@ SLICE: Final = 0.004
 """Seconds the pump may keep the thread before other tasks get their turn."""
 
 
-class Pump:
-    """Owns the poller and the turn of one node. `wall` gives seconds since 1970 for message timestamps."""
+def _nothing() -> None:
+    """Default for `commit`: nothing is to be stored."""
 
-    def __init__(self, broker: Broker, wall: Callable[[], float] = time.time, poller: Poller | None = None) -> None:
+
+class Pump:
+    """Owns the poller and the turn of one node. `wall` gives seconds since 1970 for message timestamps, `clock` real
+    monotonic seconds for the length of a turn."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        wall: Callable[[], float] = time.time,
+        poller: Poller | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.broker = broker
         self.wall = wall
+        self.clock = clock
         self.poller = poller or make_poller()
-        self.turn = Turn(broker, self.poller, time.perf_counter)
+        self.turn = Turn(broker, self.poller, clock)
         self.longest = 0.0
         """Longest time between two checkpoints so far, in real seconds."""
+        self.commit: Callable[[], None] = _nothing
+        """Called each turn before anything is written: has the store take what has changed."""
         self._awake = False
         self._rung = False
         """A byte waits in `_inner`."""
@@ -59,7 +73,7 @@ class Pump:
         """Move bytes until cancelled."""
         task_status.started()
         turn = self.turn
-        began = time.perf_counter()
+        began = self.clock()
         while True:
             if self._rung:
                 self._answer_bell()
@@ -69,26 +83,28 @@ class Pump:
             if turn.next_ready >= len(turn.ready):
                 turn.ready = self.poller.poll()
                 turn.next_ready = 0
+            self.commit()
             if not turn.busy():  # the poller was asked first: under load that is cheaper than Trio's way of waiting
                 self._awake = False
                 await self._wait()
                 self._awake = True
-                began = time.perf_counter()
+                began = self.clock()
                 continue
             turn.work()
+            self.commit()
             began = await self._give_way(began, False)
-            while not turn.flush(began + SLICE - time.perf_counter()):
+            while not turn.flush(began + SLICE - self.clock()):
                 began = await self._give_way(began, True)
             began = await self._give_way(began, False)
 
     async def _give_way(self, began: float, now: bool) -> float:
         """A checkpoint if the slice is used up; returns when the new slice began."""
-        elapsed = time.perf_counter() - began
+        elapsed = self.clock() - began
         if elapsed < SLICE and not now:
             return began
         self.longest = max(self.longest, elapsed)
         await trio.lowlevel.checkpoint()
-        return time.perf_counter()
+        return self.clock()
 
     async def _wait(self) -> None:
         """Until a socket is ready, `wake` was called, or a rate limit ends."""

@@ -141,7 +141,7 @@ class Writing:
         otherwise."""
         out = link.out
         if out is not None:
-            self._serve(link, out, not out.blocked)
+            self._serve(link, out, not link.writing)
 
     def writable(self, link: Link) -> None:
         """The kernel takes bytes again."""
@@ -158,6 +158,8 @@ class Writing:
                 return
             if channel.closing:
                 self._close(link, channel)
+            elif link.held & PAUSED and channel.pause_until <= self.broker.now:
+                self.pauses.set(link, self.broker.now)  # the limit was lifted before its time
             elif channel.more and not link.again and link.held == 0:
                 self._run_again(link)  # work that began outside a turn, such as a subscription through the API
         except Exception as error:
@@ -177,8 +179,9 @@ class Writing:
         out.blocked = left > 0
         if left > 0 and not was:
             link.progress_at = self.broker.now
-        if (left > 0) != link.writing:
-            self.interest(link, link.reading, left > 0)
+        waits = left > 0 and (link.pending != b"" or out.ready() > 0)  # else it is the store that is waited for
+        if waits != link.writing:
+            self.interest(link, link.reading, waits)
         if left <= out.low and (was or link.held & FULL):
             self._relieve(link)
 
@@ -186,17 +189,17 @@ class Writing:
         """Fill `pending` with the next piece, wrapped by the layers; False when there is nothing to send."""
         transport = link.transport
         if transport is None:
-            if out.size == 0:
+            if out.ready() == 0:
                 return False
             link.pending = out.take(SEND_SIZE)
             return True
-        while out.size:
+        while out.ready():
             link.pending = transport.write(out.take(SEND_SIZE))
             if link.pending:
                 return True
         link.pending = transport.output()
         channel = link.channel
-        if not link.pending and not link.farewell and channel is not None and channel.closing:
+        if not link.pending and out.size == 0 and not link.farewell and channel is not None and channel.closing:
             link.farewell = True
             link.pending = transport.close()
         return len(link.pending) > 0
@@ -269,7 +272,7 @@ class Writing:
         if link.close_at and now >= link.close_at:
             self.drop(link, channel.closing if channel is not None and channel.closing else "closed")
             return
-        if link.out is not None and link.out.blocked and link.send_timeout > 0.0:
+        if link.writing and link.send_timeout > 0.0:
             if link.moves():
                 link.progress_at = now
             elif now - link.progress_at >= link.send_timeout:
@@ -290,6 +293,12 @@ class Writing:
         """Stop reading a client, for one reason more."""
         link.held |= why
         self.interest(link, False, link.writing)
+
+    def pause(self, link: Link, channel: Channel, seconds: float) -> None:
+        """Do not read a client for some time; whoever calls this outside a turn wakes the pump."""
+        channel.give_way(seconds)
+        self.hold(link, PAUSED)
+        self.pauses.set(link, channel.pause_until)
 
     def release(self, link: Link, why: int) -> None:
         """One reason not to read is gone; with the last one reading goes on."""
