@@ -1,0 +1,82 @@
+// The HTTP API: one function that asks, and a hook for what a page shows.
+import { useCallback, useEffect, useRef, useState, useInterval } from './lib.js';
+import { has, t } from './i18n.js';
+
+let csrf = '';
+let onLost = () => {};
+
+/** Said by session.js: the token that changes need, and what happens when the session has ended. */
+export function useToken(token, lost) { csrf = token; if (lost) onLost = lost; }
+
+/** What the API refused: `status` (HTTP), `code` (EMQX's), `message`, and `hint`, what to do about it. */
+export class ApiError extends Error {
+  constructor(status, code, message, reason) {
+    super(message || t('error.http', { status }));
+    this.status = status;
+    this.code = code;
+    this.reason = reason && reason !== message ? reason : '';
+    this.hint = has(`hint.${code}`) ? t(`hint.${code}`) : has(`hint.http${status}`) ? t(`hint.http${status}`) : '';
+  }
+}
+
+// A name of a node or a listener (emqx@host, mqtt:tcp:external) is compared as it is sent; these two may stand in a path.
+const encoded = (value) => encodeURIComponent(value).replaceAll('%40', '@').replaceAll('%3A', ':');
+
+/** A path whose `${values}` are percent-encoded: url`clients/${id}`. */
+export const url = (parts, ...values) => parts.reduce((text, part, n) => text + encoded(values[n - 1]) + part);
+
+const query = (params) => {
+  const kept = Object.entries(params ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return kept.length ? `?${new URLSearchParams(kept)}` : '';
+};
+
+/** Ask, outside or inside of api/v4. Answers the whole envelope; throws ApiError. */
+export async function ask(method, path, { params, body, signal } = {}) {
+  const headers = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (method !== 'GET' && csrf) headers['X-CSRF-Token'] = csrf;
+  let answer;
+  try {
+    answer = await fetch(path + query(params), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: 'same-origin' });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ApiError(0, 'network', t('error.network'));
+  }
+  const envelope = await answer.json().catch(() => ({}));
+  if (answer.status === 401 && path !== 'session') onLost();
+  if (!answer.ok || (envelope.code !== undefined && envelope.code !== 0)) throw new ApiError(answer.status, envelope.code, envelope.message, envelope.reason);
+  return envelope;
+}
+
+const within = (method) => (path, body, options) => ask(method, `api/v4/${path}`, { ...options, body });
+export const api = {
+  get: (path, params, options) => ask('GET', `api/v4/${path}`, { ...options, params }),
+  post: within('POST'),
+  put: within('PUT'),
+  delete: (path, params, options) => ask('DELETE', `api/v4/${path}`, { ...options, params }),
+};
+
+/** What a page shows of `path`: {data, meta, error, loading, reload}. `path` null asks nothing; `every` in seconds asks again. */
+export function useApi(path, params, { every = 0 } = {}) {
+  const [state, setState] = useState({ loading: path !== null });
+  const running = useRef(null);
+  const key = path === null ? null : path + query(params);
+  const shown = useRef(null);
+  const load = useCallback(async (quiet) => {
+    running.current?.abort();
+    if (key === null) { setState({ loading: false }); return; }
+    const mine = new AbortController();
+    running.current = mine;
+    if (!quiet) setState((old) => (shown.current === path ? { ...old, loading: true } : { loading: true }));
+    try {
+      const { data, meta } = await ask('GET', `api/v4/${key}`, { signal: mine.signal });
+      shown.current = path;
+      setState({ data, meta, loading: false });
+    } catch (error) {
+      if (error.name !== 'AbortError') setState((old) => ({ ...(quiet ? old : {}), error, loading: false }));
+    }
+  }, [key]);
+  useEffect(() => { load(false); return () => running.current?.abort(); }, [load]);
+  useInterval(() => load(true), key === null ? 0 : every);
+  return { ...state, reload: useCallback(() => load(true), [load]) };
+}

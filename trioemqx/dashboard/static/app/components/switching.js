@@ -1,0 +1,33 @@
+// The buttons that load, unload and reload a plugin or a module.
+import { html, useState } from '../lib.js';
+import { t } from '../i18n.js';
+import { api, url } from '../api.js';
+import { confirm } from './dialog.js';
+import { Badge } from './states.js';
+import { attempt } from './toast.js';
+
+// The parts of the broker that EMQX lists as plugins; they are always there.
+const FIXED = new Set(['emqx_dashboard', 'emqx_management', 'emqx_rule_engine']);
+
+/** Running, stopped, or not running although it should. */
+export const StateBadge = ({ row }) => html`<${Badge} kind=${row.problem ? 'danger' : row.active ? 'ok' : ''}>${row.problem ? t('plugins.problem') : row.active ? t('word.running') : t('word.stopped')}<//>`;
+
+/** `kind`: 'plugins' or 'modules'. `small` in tables. */
+export function Switching({ kind, row, node, reload, small = true }) {
+  const [busy, setBusy] = useState(false);
+  const { name } = row;
+  const change = async (what, done) => {
+    setBusy(true);
+    await attempt(() => api.put(url`nodes/${node}/` + `${kind}/${encodeURIComponent(name)}/${what}`), done);
+    setBusy(false);
+    reload();
+  };
+  const unload = async () => {
+    if (await confirm({ title: t(kind === 'plugins' ? 'plugins.unloadTitle' : 'modules.unloadTitle', { name }), text: t(kind === 'plugins' ? 'plugins.unloadText' : 'modules.unloadText', { name }), action: t('plugins.unload') })) await change('unload', t('plugins.unloaded', { name }));
+  };
+  if (FIXED.has(name)) return html`<span class="muted">${t('plugins.fixed')}</span>`;
+  const size = small ? 'small' : '';
+  if (!row.active) return html`<button class="btn ${size}" disabled=${busy} data-load onClick=${() => change('load', t('plugins.loaded', { name }))}>${t('plugins.load')}</button>`;
+  return html`<button class="btn ${size} ${small ? 'ghost' : ''}" disabled=${busy} data-reload onClick=${() => change('reload', t('plugins.reloaded', { name }))}>${t('action.reload')}</button>
+    <button class="btn ${size} ${small ? 'ghost danger-text' : 'danger'}" disabled=${busy} onClick=${unload}>${t('plugins.unload')}</button>`;
+}

@@ -1,0 +1,79 @@
+// The charts' figures: one WebSocket that brings two hours at first, then a sample a second.
+import { store } from './lib.js';
+
+const RECENT = 300; // samples of one second
+const HISTORY = 720;
+const SESSION_ENDED = 1008;
+
+/** {status: 'connecting'|'live'|'lost', last: {name: number}, alarms}; `history` and `recent` are columns: {t: [], name: []}. */
+export const feed = store({ status: 'connecting', last: null });
+export const columns = { history: { t: [], interval: 10 }, recent: { t: [], interval: 1 } };
+let socket = null;
+let wanted = false;
+let wait = 1;
+let timer = null;
+let onEnd = () => {};
+
+const addressOf = () => {
+  const address = new URL('feed', document.baseURI);
+  address.protocol = address.protocol.replace('http', 'ws');
+  address.hash = '';
+  return address;
+};
+
+const table = ({ t, interval, columns: named }) => ({ t: [...t], ...named, interval });
+
+function take(frame) {
+  if (frame.type === 'sample') return sample(frame);
+  columns.history = table(frame);
+  if (frame.recent) columns.recent = table(frame.recent);
+  return feed.set({ ...feed.get(), status: 'live' });
+}
+
+function append(into, t, values, most) {
+  into.t.push(t);
+  for (const [name, value] of Object.entries(values)) {
+    into[name] ??= new Array(into.t.length - 1).fill(null);
+    into[name].push(value);
+  }
+  for (const name of Object.keys(into)) {
+    if (name === 'interval') continue;
+    while (into[name].length < into.t.length) into[name].push(null);
+    if (into[name].length > most) into[name].splice(0, into[name].length - most);
+  }
+}
+
+function sample({ t, values }) {
+  append(columns.recent, t, values, RECENT);
+  const { history } = columns;
+  if (!history.t.length || t - history.t[history.t.length - 1] >= history.interval * 0.95) append(history, t, values, HISTORY);
+  feed.set({ status: 'live', last: values });
+}
+
+function again(event) {
+  socket = null;
+  if (event.code === SESSION_ENDED) { wanted = false; onEnd(); return; }
+  feed.set({ ...feed.get(), status: 'lost' });
+  if (!wanted) return;
+  timer = setTimeout(open, wait * 1000);
+  wait = Math.min(30, wait * 2);
+}
+
+function open() {
+  socket = new WebSocket(addressOf());
+  socket.onmessage = (event) => { wait = 1; take(JSON.parse(event.data)); };
+  socket.onclose = again;
+}
+
+/** Start to listen, for as long as somebody is logged in; `end` is called when the broker says that the session is over. */
+export function startFeed(end) { onEnd = end; if (!wanted) { wanted = true; open(); } }
+
+/** Stop, on logging out. */
+export function stopFeed() {
+  wanted = false;
+  clearTimeout(timer);
+  if (socket) { socket.onclose = null; socket.close(); socket = null; }
+  columns.history = { t: [], interval: 10 };
+  columns.recent = { t: [], interval: 1 };
+  feed.set({ status: 'connecting', last: null });
+}

@@ -1,0 +1,69 @@
+// Retained messages: look at them, delete one, delete all that match a filter.
+import { html, useState } from '../lib.js';
+import { t } from '../i18n.js';
+import { api, url, useApi } from '../api.js';
+import { link, route } from '../router.js';
+import { bytes, full } from '../format.js';
+import { ServerTable } from '../components/table.js';
+import { Ago, EmptyState, Loaded, PageHead, Facts } from '../components/states.js';
+import { Copyable, shorten } from '../components/copyable.js';
+import { confirm, Dialog, Drawer } from '../components/dialog.js';
+import { fromBase64, Payload } from '../components/payload.js';
+import { attempt, toast } from '../components/toast.js';
+import { Form } from '../components/form.js';
+import { Publish } from '../components/publish.js';
+
+function Message({ topic, onClose, remove }) {
+  const message = useApi(url`retained_messages/${topic}`);
+  return html`<${Drawer} title=${t('nav.retained')} onClose=${onClose} footer=${html`<button class="btn danger" onClick=${remove}>${t('action.delete')}</button>`}>
+    <${Loaded} of=${message}>${() => html`<div class="stack">
+      <div><div class="muted">${t('word.topic')}</div><${Copyable} text=${topic} most=${300} /></div>
+      <${Facts} rows=${[[t('word.qos'), message.data.qos], [t('retained.from'), html`<${Copyable} text=${message.data.from_clientid} href=${link(['clients', message.data.from_clientid])} />`],
+        [t('retained.at'), html`<${Ago} value=${message.data.publish_at} />`]]} />
+      <${Payload} data=${fromBase64(message.data.payload)} total=${message.data.payload_size} truncated=${message.data.truncated} />
+    </div>`}<//>
+  <//>`;
+}
+
+/** Ask how many a filter matches, say so, and delete them when that is wished. */
+async function deleteBy(filter, done) {
+  const { data, meta } = await api.get('retained_messages', { topic: filter, _page: 1, _limit: 1000 });
+  const count = meta.count >= 0 && !filter ? meta.count : meta.hasnext ? `${full(data.length)}+` : full(data.length);
+  if (!data.length) { toast.warn(t('retained.nothingMatches', { filter })); return; }
+  if (!await confirm({ title: t('retained.deleteAllTitle'), text: t('retained.deleteAllText', { count, filter }), action: t('action.delete') })) return;
+  const deleted = await api.delete('retained_messages', { topic: filter });
+  toast.ok(t('retained.deletedMany', { count: full(deleted.data?.deleted ?? data.length) }));
+  done();
+}
+
+function DeleteByFilter({ reload }) {
+  const [open, setOpen] = useState(false);
+  const { query } = route.use();
+  const close = () => setOpen(false);
+  return html`<button class="btn" onClick=${() => setOpen(true)}>${t('retained.deleteAll')}</button>
+    ${open && html`<${Dialog} title=${t('retained.deleteAll')} onClose=${close}>
+      <${Form} values=${{ filter: query.topic ?? '' }} submit=${t('retained.count')} onCancel=${close} onSubmit=${({ filter }) => deleteBy(filter, () => { close(); reload(); })}
+        fields=${[{ name: 'filter', label: t('word.filter'), kind: 'string', required: true, help: t('retained.deleteAllNote'), autofocus: true, placeholder: 'home/+/state' }]} />
+    <//>`}`;
+}
+
+export default function Retained() {
+  const [open, setOpen] = useState(null);
+  const remove = async (topic, reload) => {
+    if (!await confirm({ title: t('retained.deleteTitle'), text: t('retained.deleteText', { topic: shorten(topic, 80) }), action: t('action.delete') })) return;
+    if (await attempt(() => api.delete(url`retained_messages/${topic}`), t('action.deleted'))) { setOpen(null); reload(); }
+  };
+  const columns = (reload) => [
+    { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${56} />` },
+    { label: t('word.qos'), className: 'num', value: (row) => row.qos },
+    { label: t('word.size'), className: 'num', value: (row) => bytes(row.payload_size) },
+    { label: t('retained.from'), value: (row) => html`<${Copyable} text=${row.from_clientid} most=${24} href=${link(['clients', row.from_clientid])} />` },
+    { label: t('retained.at'), className: 'nowrap', value: (row) => html`<${Ago} value=${row.publish_at} />` },
+    { value: (row) => html`<button class="btn small" data-view onClick=${() => setOpen({ topic: row.topic, reload })}>${t('action.view')}</button>
+      <button class="btn small ghost danger-text" data-delete onClick=${() => remove(row.topic, reload)}>${t('action.delete')}</button>` },
+  ];
+  return html`<${PageHead} title=${t('nav.retained')} note=${t('retained.note')} />
+    <${ServerTable} path="retained_messages" label=${t('nav.retained')} columns=${columns} rowKey=${(row) => row.topic} filters=${[{ name: 'topic', label: t('retained.filter') }]}
+      empty=${html`<${EmptyState} icon="pin" title=${t('retained.none')}>${t('retained.noneHint')}<//>`}>${(asked) => html`<${Publish} done=${asked.reload} /><${DeleteByFilter} reload=${asked.reload} />`}<//>
+    ${open && html`<${Message} topic=${open.topic} onClose=${() => setOpen(null)} remove=${() => remove(open.topic, open.reload)} />`}`;
+}

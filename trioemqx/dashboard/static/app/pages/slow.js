@@ -1,0 +1,32 @@
+// Which deliveries take longest: clients and topics, the slowest first.
+import { html } from '../lib.js';
+import { t } from '../i18n.js';
+import { api } from '../api.js';
+import { link } from '../router.js';
+import { full } from '../format.js';
+import { ServerTable } from '../components/table.js';
+import { Ago, EmptyState, PageHead } from '../components/states.js';
+import { Copyable } from '../components/copyable.js';
+import { confirm } from '../components/dialog.js';
+import { attempt } from '../components/toast.js';
+import { useApi } from '../api.js';
+import { NeedsModule } from '../components/needs.js';
+
+const columns = () => [
+  { label: t('word.clientid'), className: 'lead', value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
+  { label: t('word.topic'), value: (row) => html`<${Copyable} text=${row.topic} most=${50} />` },
+  { label: t('slow.time'), className: 'num', value: (row) => `${full(row.timespan)} ms` },
+  { label: t('slow.last'), value: (row) => html`<${Ago} value=${row.last_update_time} />` },
+];
+
+export default function Slow() {
+  const probe = useApi('slow_subscriptions', { _page: 1, _limit: 1 });
+  const clear = async (reload) => {
+    if (!await confirm({ title: t('slow.clearTitle'), text: t('slow.clearText'), action: t('slow.clear') })) return;
+    if (await attempt(() => api.delete('slow_subscriptions'), t('action.deleted'))) reload();
+  };
+  return html`<${PageHead} title=${t('nav.slow')} note=${t('slow.note')}><a class="btn" href=${link(['modules', 'emqx_mod_slow_subs'])}>${t('slow.settings')}</a><//>
+    ${probe.error?.status === 404 ? html`<${NeedsModule} name="emqx_mod_slow_subs" reload=${probe.reload} />`
+      : html`<${ServerTable} path="slow_subscriptions" label=${t('nav.slow')} columns=${columns} empty=${html`<${EmptyState} icon="snail" title=${t('slow.none')}>${t('slow.noneHint')}<//>`}>
+        ${(asked) => html`<button class="btn" disabled=${!asked.data?.length} onClick=${() => clear(asked.reload)}>${t('slow.clear')}</button>`}<//>`}`;
+}
