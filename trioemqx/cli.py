@@ -1,4 +1,5 @@
-"""The `trioemqx` command: start, stop, version, and looking at the configuration."""
+"""The `trioemqx` command: start, stop, version, and looking at the configuration; `ctl` and `plugin` are files of their
+own."""
 
 from __future__ import annotations
 
@@ -10,26 +11,31 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final, NoReturn
 
+import attrs
 import click
 
 import trioemqx
 from trioemqx.config.check import check_files
 from trioemqx.config.errors import ConfigErrors
-from trioemqx.config.load import load
+from trioemqx.config.load import load_with_saved
 from trioemqx.config.model import Config
 from trioemqx.config.show import show
+from trioemqx.ctl import DEFAULT_FILE, ctl
 from trioemqx.errors import ConfigError, ListenerError
+from trioemqx.scaffold import plugin
 from trioemqx.services.logs import LogHandle, LogSettings, setup
 
-DEFAULT_FILE: Final = Path("etc/emqx.toml")
 PID_FILE: Final = "trioemqx.pid"
 BAD_CONFIG: Final = 78
 NOT_RUNNING: Final = 1
 ALREADY_RUNNING: Final = 1
 STOP_SECONDS: Final = 120
+WEAK: Final = 1
+_COLOURS: Final = {"high": "red", "medium": "yellow", "low": "cyan"}
 
 _config_option = click.option(
     "--config",
@@ -44,6 +50,10 @@ _config_option = click.option(
 @click.version_option(trioemqx.__version__, prog_name="trioemqx")
 def main() -> None:
     """An MQTT broker: EMQX 4's settings and names, extensions in Python."""
+
+
+main.add_command(ctl)
+main.add_command(plugin)
 
 
 @main.command()
@@ -109,6 +119,37 @@ def version(as_json: bool) -> None:
         click.echo(f"trioemqx {trioemqx.__version__} ({'compiled' if compiled else 'interpreted'} core)")
 
 
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--least",
+    type=click.Choice(["high", "medium", "low"]),
+    default="low",
+    show_default=True,
+    help="Leave out what is less severe.",
+)
+def doctor(path: Path | None, as_json: bool, least: str) -> None:
+    """List weak settings, each with the key to change and a value for it. No broker has to run.
+
+    Exit codes: 0 nothing is weak, 1 something is, 78 bad configuration.
+    """
+    from trioemqx.services.doctor import SEVERITIES, examine
+
+    wanted = SEVERITIES[: SEVERITIES.index(least) + 1]
+    found = [each for each in examine(_load(path), datetime.now(UTC)) if each.severity in wanted]
+    if as_json:
+        click.echo(json.dumps({"ok": not found, "findings": [attrs.asdict(each) for each in found]}, indent=2))
+    for each in [] if as_json else found:
+        mark = click.style(f"[{each.severity}]", fg=_COLOURS[each.severity], bold=True)
+        at = f" ({', '.join(each.at)})" if each.at else ""
+        click.echo(f"{mark} {each.key} = {each.value}{at}\n    {each.reason}\n    change it to: {each.proposal}")
+    if not as_json:
+        counts = [f"{sum(each.severity == name for each in found)} {name}" for name in wanted]
+        click.echo(", ".join(counts) if found else "nothing weak was found")
+    sys.exit(WEAK if found else 0)
+
+
 @main.group()
 def config() -> None:
     """Look at the configuration."""
@@ -163,7 +204,7 @@ def _file(path: Path | None) -> Path | None:
 
 
 def _read(path: Path | None) -> Config:
-    return load(_file(path), os.environ)
+    return load_with_saved(_file(path), os.environ)
 
 
 def _read_again(path: Path | None, handle: LogHandle) -> Config:

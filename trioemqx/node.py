@@ -7,192 +7,180 @@
 
 What it yields is the facade: publish, subscribe, kick, look at clients, metrics and stats.
 
-What each part is told by the configuration is in `wiring`.
+What each part is told by the configuration is in `wiring`. Long, because the tree of a node's tasks and the order in
+which they start and end are one thing.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 import trio
 
+from trioemqx import ending
 from trioemqx.cluster.engine import ClusterEngine
 from trioemqx.cluster.local import LocalEngine
 from trioemqx.cluster.pack import encode_pack
-from trioemqx.config.listener import ListenerConfig
+from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.model import Config
 from trioemqx.config.show import diff
 from trioemqx.core.channel import Channel
-from trioemqx.core.session import Session
+from trioemqx.errors import ConfigError
+from trioemqx.facade import Facade
 from trioemqx.listeners.gate import Gate
+from trioemqx.listeners.limits import LimitWatch
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.manager import ListenerManager
 from trioemqx.listeners.overload import Congestion, enforce_shutdown_policy
 from trioemqx.listeners.pump import Pump
+from trioemqx.listeners.shedding import Shedding
+from trioemqx.rules import commands as rule_commands
+from trioemqx.rules.engine import RuleEngine
 from trioemqx.services import sweeper, systopics
 from trioemqx.services.access import AccessService
 from trioemqx.services.alarms import Alarms
+from trioemqx.services.applications import Applications
+from trioemqx.services.audit import AuditLog
+from trioemqx.services.backup import Backup
 from trioemqx.services.banned import Banned
-from trioemqx.services.flapping import Flapping, FlappingPolicy
-from trioemqx.services.log_format import level_number
+from trioemqx.services.commands import Commands
+from trioemqx.services.ctl import add_all
+from trioemqx.services.ctlserver import CtlServer
+from trioemqx.services.dashboard_users import DashboardUsers
+from trioemqx.services.evict import Evictor
+from trioemqx.services.flapping import Flapping
+from trioemqx.services.http.egress import egress_of, enforce
+from trioemqx.services.lag_guard import LagGuard
 from trioemqx.services.loopwatch import LoopWatch
+from trioemqx.services.memory_guard import MemoryGuard
+from trioemqx.services.memory_probe import SystemMemory
 from trioemqx.services.monitor import Monitor, SystemProbe
+from trioemqx.services.overrides import Overrides
 from trioemqx.services.plugins import HookRegistry
-from trioemqx.services.presence import NAME as PRESENCE
-from trioemqx.services.presence import Presence
+from trioemqx.services.plugins.manager import PluginManager
+from trioemqx.services.queue_watch import QueueWatch
+from trioemqx.services.retained_store import RetainedStore
 from trioemqx.services.stats import StatsKeeper
-from trioemqx.services.store.memory import MemoryStore
-from trioemqx.services.supervise import GaveUp, supervise
-from trioemqx.types import ClientInfo, Message, SubOpts
+from trioemqx.services.store.protocol import Store
+from trioemqx.services.supervise import GaveUp, open_nursery, supervise
+from trioemqx.services.web import Routes
+from trioemqx.types import ClientInfo
 from trioemqx.wiring import (
     alarm_settings,
     all_zones,
     apply_broker,
+    apply_gate,
+    apply_log_level,
+    audit_settings,
+    changed_services,
+    flapping_policy,
+    lag_settings,
     log_crash,
     log_receiver_crash,
     log_refused,
     make_broker,
+    make_session_store,
+    make_store,
     max_connections,
+    memory_settings,
     monitor_settings,
+    opened,
     prepare,
-    presence_qos,
+    watch_store,
+    with_certificates,
 )
+
+if TYPE_CHECKING:
+    from trioemqx.api.service import ApiService
 
 log = logging.getLogger("trioemqx.node")
 
-DRAIN: Final = 5.0
-"""Seconds connected clients get to take what is queued for their sockets when the node stops."""
-SHUTTING_DOWN: Final = 0x8B
 
+class Node(Facade):
+    """One running broker, and the way to it for everybody else. Made by `open_broker` only.
 
-class Node:
-    """The facade of one running broker. Made by `open_broker` only.
-
-    `broker` is the synchronous core; `alarms`, `banned`, `hooks`, `listeners`, `store` and `cluster` are its services.
+    `broker` is the synchronous core; `alarms`, `banned`, `hooks`, `plugins`, `rules`, `commands`, `listeners`, `store`
+    and `cluster` are its services. `data_dir` is where it writes.
     """
 
     def __init__(self, config: Config, wall: Callable[[], float], in_memory: bool) -> None:
-        self.config = config
+        self.config = self.started_config = config
         self.wall = wall
         self.started_at = trio.current_time()
         self.stopping = trio.Event()
-        self.store = MemoryStore()
+        self.store: Store = make_store(config, in_memory)
         self.hooks = HookRegistry()
         self.banned = Banned(self.store, self.kick, wall)
-        policy = config.flapping_detect_policy
-        self.flapping = Flapping(self.banned, FlappingPolicy(policy.count, policy.window, policy.ban), wall)
+        self.flapping = Flapping(self.banned, flapping_policy(config), wall)
         self.access = AccessService(self.hooks.compiled, self.banned, self.flapping, wall)
         self.broker = make_broker(config, self.access)
+        self.evictor = Evictor(self.banned, self.broker)
+        self.retained_store = RetainedStore(self.broker, self.store, wall)
+        self.session_store = make_session_store(config, self.broker, self.store, self.retained_store, wall)
         self.broker.hooks = self.hooks.compiled
         self.hooks.metrics = self.broker.metrics
         self.alarms = Alarms(
             config.node.name, self.store, self.publish, alarm_settings(config), wall=wall, now=trio.current_time
         )
-        self.hooks.register(
-            Presence(config.node.name, self.publish, self._wanted, presence_qos(config), wall), PRESENCE
-        )
-        self.stats_keeper = StatsKeeper(self.broker.gauges)
+        self.broker.retaining = 0  # until the plugin emqx_retainer wants it
+        self.audit = AuditLog(self.store, audit_settings(config), wall=wall)
+        self.applications = Applications(self.store, wall)
+        self.dashboard_users = DashboardUsers(self.store)
+        self.web_routes = Routes()
+        self.api: ApiService | None = None
+        enforce(egress_of(config))
+        self.ready = False
+        self.gauges: dict[str, Callable[[], int]] = {}
+        self.commands = Commands()
+        self.commands.on_end = self.audit.record_command
+        self.data_dir = Path(config.node.data_dir)
+        self.rules = RuleEngine(self)
+        self.gauges["resources"] = lambda: len(self.rules.resources)
+        self.plugins = PluginManager(self, self.hooks, config, inline=in_memory)
+        self.overrides = Overrides(self)
+        self.backup = Backup(self)
+        add_all(self.commands, self)
+        rule_commands.add_to(self.commands, self.rules)
+        self.stats_keeper = StatsKeeper(self._gauges)
         self.pump = Pump(self.broker, wall)
+        self.pump.commit = self.session_store.commit
         self.cluster: ClusterEngine = LocalEngine(config.node.name)
         self.broker.forward = lambda name, message: self.cluster.forward(name, encode_pack([message]))
         limits = config.limits
         self.gate = Gate(self.pump, max_connections(config), limits.max_unauthenticated, limits.max_connect_packet_size)
+        apply_gate(self.gate, config)
         self.listeners = ListenerManager(
             [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, self.gate
         )
         self.monitor = Monitor(self.alarms, SystemProbe(), monitor_settings(config))
         self.loop_watch = LoopWatch(self.publish, config.node.name, config.sysmon.long_schedule)
         self.congestion = Congestion(self.alarms)
+        self.limit_watch = LimitWatch(self.alarms, self.gate, self.listeners, config.overload.descriptor_reserve)
+        self.memory_guard = MemoryGuard(self.alarms, SystemMemory(), Shedding(self.pump), memory_settings(config))
+        self.lag_guard = LagGuard(self.alarms, self.broker.pressure, lag_settings(config))
+        self.queue_watch = QueueWatch(self.alarms, self.broker, config.overload.queue_alarms)
         self._in_memory = in_memory
         self._connections: trio.Nursery | None = None
         self._services: trio.Nursery | None = None
         self._runs: dict[str, Callable[[], Awaitable[object]]] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
-        self._failure: BaseException | None = None
-        self._pump_lives = True
+        self.failure: BaseException | None = None
+        self.pump_lives = True
+        self._saving = False
+        self._saved = trio.Event()
         self._inside: dict[str, Listener] = {}
         self.pump.turn.crashed = log_crash
         self.broker.on_receiver_crash = log_receiver_crash
         self.broker.on_refused = log_refused
         self.broker.registry.on_session_end = self._count_session_end
         self.pump.tell_time()
-
-    # -- what everybody may ask --------------------------------------------------------------------------------------
-
-    @property
-    def node(self) -> str:
-        """The node's name, `name@host`."""
-        return self.broker.node
-
-    @property
-    def version(self) -> str:
-        """The version of trioemqx."""
-        return self.broker.version
-
-    def now(self) -> float:
-        """The broker's monotonic clock, in seconds."""
-        return trio.current_time()
-
-    def uptime(self) -> float:
-        """Seconds since the node started."""
-        return trio.current_time() - self.started_at
-
-    def publish(self, message: Message) -> int:
-        """Publish a message; returns the number of receivers. Raises ProtocolError for an invalid topic."""
-        return self.broker.publish(message)
-
-    def subscribe(self, clientid: str, filter: str, opts: SubOpts | None = None) -> int:
-        """Subscribe a connected client on its behalf; returns the reason code."""
-        return self.broker.subscribe(clientid, filter, opts or SubOpts())
-
-    def unsubscribe(self, clientid: str, filter: str) -> int:
-        """Remove a subscription of a client; returns the reason code."""
-        return self.broker.unsubscribe(clientid, filter)
-
-    def kick(self, clientid: str) -> bool:
-        """End a client and its session; False when there is none."""
-        return self.broker.kick(clientid)
-
-    def clients(self) -> list[Session]:
-        """All sessions, connected or waiting for their client."""
-        return self.broker.clients()
-
-    def find(self, clientid: str) -> Session | None:
-        """One session."""
-        return self.broker.find(clientid)
-
-    @property
-    def metrics(self) -> dict[str, int]:
-        """Every counter by EMQX's name."""
-        return self.broker.metrics.values()
-
-    def stats(self) -> dict[str, int]:
-        """Every gauge by EMQX's name, `.count` and `.max`."""
-        return self.stats_keeper.snapshot()
-
-    def dial(self, zone: str = "default", peer: str = "127.0.0.1") -> trio.SocketStream:
-        """A connection to this broker from inside the process, without a port: speak MQTT on the stream. `peer` is the
-        address the broker believes it comes from. KeyError for an unknown zone."""
-        if self._connections is None:
-            raise RuntimeError("the broker is not running")
-        listener = self._inside.get(zone)
-        if listener is None:
-            listener = self._inside[zone] = self.listeners.make(
-                ListenerConfig(kind="tcp", name="inside", zone=zone, max_connections=1_000_000)
-            )
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        listener.adopt(ours, ours.fileno(), peer, 0, "inside", 0, self._connections)
-        self.broker.wake()
-        return trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -207,6 +195,26 @@ class Node:
             return self.listeners.reload_certificates()
         changes = diff(self.config, config)
         problems = [f"{change.key}: needs a restart" for change in changes if not change.live]
+        problems += self._take(config)
+        if self._services is not None:
+            self._services.start_soon(self._configure_plugins, config)
+        return problems
+
+    def read_config(self, saved: Mapping[str, object]) -> Config:
+        """The configuration under other saved overrides. Raises ConfigErrors and ListenerError."""
+        if self.config.source is None:
+            raise ConfigErrors(
+                [ConfigError("was made by a program, which alone can change it", source="configuration")]
+            )
+        return with_certificates(self.config.source(saved))
+
+    async def apply(self, config: Config) -> list[str]:
+        """As `reload`, and plugins have taken their settings."""
+        return [*self._take(config), *await self.plugins.configure(config)]
+
+    def _take(self, config: Config) -> list[str]:
+        """A new configuration, but for the plugins' part of it."""
+        problems: list[str] = []
         before, self.config = self.config, config
         self.broker.zones = all_zones(config)
         if not self._in_memory:
@@ -217,24 +225,28 @@ class Node:
         self._apply(before, config)
         return problems
 
+    async def _configure_plugins(self, config: Config) -> None:
+        for line in await self.plugins.configure(config):
+            log.warning("reload: %s", line)
+
     def _apply(self, before: Config, config: Config) -> None:
         """Settings of the whole node that change while it runs."""
-        policy, limits = config.flapping_detect_policy, config.limits
-        self.flapping.policy = FlappingPolicy(policy.count, policy.window, policy.ban)
-        self.gate.max_connections = max_connections(config)
-        self.gate.max_unauthenticated = limits.max_unauthenticated
-        self.gate.max_connect_packet_size = limits.max_connect_packet_size
+        self.flapping.policy = flapping_policy(config)
+        apply_gate(self.gate, config)
         self.alarms.settings = alarm_settings(config)
         self.monitor.settings = monitor_settings(config)
         self.loop_watch.threshold = config.sysmon.long_schedule
+        self.memory_guard.settings = memory_settings(config)
+        self.lag_guard.settings = lag_settings(config)
+        self.queue_watch.most = config.overload.queue_alarms
+        self.limit_watch.reserve = config.overload.descriptor_reserve
         apply_broker(self.broker, config)
-        if config.log.effective_level != before.log.effective_level:
-            logging.getLogger("trioemqx").setLevel(level_number(config.log.effective_level))
-        if config.broker != before.broker:
-            self._restart("sys_topics")
-        if config.os_mon != before.os_mon or config.vm_mon != before.vm_mon:
-            for name in ("monitor_cpu", "monitor_memory", "monitor_processes"):
-                self._restart(name)
+        enforce(egress_of(config))
+        self.audit.settings = audit_settings(config)
+        self.rules.configure()
+        apply_log_level(before, config)
+        for name in changed_services(before, config):
+            self._restart(name)
 
     def stop(self) -> None:
         """Ask the node to drain and end; `open_broker`'s block does the rest."""
@@ -244,29 +256,54 @@ class Node:
         """The nursery tree. Reports started once every listener is open. Raises GaveUp, after the drain, when something
         the broker cannot live without crashed too often."""
         try:
-            async with trio.open_nursery() as root:
-                await self.store.open()
+            async with opened(self.store, self.save), trio.open_nursery() as root:
                 await self.banned.load()
                 await self.alarms.load()
+                await self.audit.load()
+                watch_store(self.store, self.alarms)
+                await self.retained_store.load()
+                await self.session_store.load()
+                await self.applications.load()
+                await self.dashboard_users.load()
                 try:
+                    await root.start(self.plugins.run)  # before a socket opens: who may come in is decided there
+                    await self.rules.load()
                     self.listeners.open()
+                    await self.open_api()
                     await self._start(root)
+                    self.ready = True
                     task_status.started()
                     await self.stopping.wait()
-                    await self._drain()
+                    self.ready = False
+                    await ending.in_order(self)
                 finally:
                     root.cancel_scope.cancel()
                     self.listeners.close()
-                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
-                        await self.store.close()
         finally:
             self.pump.close()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
+
+    async def open_api(self, always: bool = False) -> None:
+        """Make the HTTP API and bind its addresses; without addresses only when it is wanted `always` (tests). Raises
+        ListenerError and AppRefused."""
+        settings = self.config.management, self.config.dashboard
+        wanted = any(door.bind is not None for part in settings for door in (part.http, part.https))
+        if self.api is not None or not (always or (wanted and not self._in_memory)):
+            return
+        from trioemqx.api.service import ApiService  # half a second that a broker without API saves
+
+        hardened = self.config.security.profile == "hardened"
+        await self.applications.start(self.config.management, self.data_dir, hardened=hardened)
+        await self.dashboard_users.start(self.config.dashboard, self.data_dir, hardened=hardened)
+        api = ApiService(self)
+        if not self._in_memory:
+            api.open()
+        self.api = api
 
     async def _start(self, root: trio.Nursery) -> None:
-        self._services = await root.start(_open_nursery)
-        self._connections = await root.start(_open_nursery)
+        self._services = await root.start(open_nursery)
+        self._connections = await root.start(open_nursery)
         root.start_soon(self._vital, "pump", partial(self._supervised, "pump", self.pump.run))
         accept = partial(self.listeners.run, self._connections, self._service_crashed)
         root.start_soon(self._vital, "listeners", accept)
@@ -277,13 +314,30 @@ class Node:
             "wills": partial(sweeper.settle_wills, self.broker),
             "stats": self.stats_keeper.run,
             "banned": self.banned.run,
+            "evictor": self.evictor.run,
             "alarms": self.alarms.run,
+            "retained_store": self.retained_store.run,
+            "session_store": self.session_store.run,
+            "queue_pager": self.session_store.page,
             "sys_topics": lambda: topics.run(self.config.broker.sys_interval, self.config.broker.sys_heartbeat),
             "monitor_cpu": self.monitor.run_cpu,
             "monitor_memory": self.monitor.run_memory,
             "monitor_processes": self.monitor.run_processes,
             "loop_watch": self.loop_watch.run,
+            "limit_watch": self.limit_watch.run,
+            "memory_guard": self.memory_guard.run,
+            "lag_guard": self.lag_guard.run,
+            "queue_watch": self.queue_watch.run,
+            "rules": self.rules.run,
         }
+        if not self._in_memory:
+            ctl = CtlServer(self.commands, self.data_dir)
+            with suppress(OSError):  # its service says why, and tries again
+                ctl.open()
+            self._runs["ctl"] = ctl.run
+        if self.api is not None and self.api.servers:
+            self._runs["api"] = self.api.run
+            self._runs["dashboard_samples"] = self.api.dashboard.sampler.run
         for name in self._runs:
             self._services.start_soon(self._service, name)
 
@@ -293,8 +347,8 @@ class Node:
             await run()
         except* GaveUp as group:
             log.critical("%s gave up; the broker stops", name)
-            self._failure = group
-            self._pump_lives = self._pump_lives and name != "pump"
+            self.failure = group
+            self.pump_lives = self.pump_lives and name != "pump"
             self.stop()
 
     async def _service(self, name: str) -> None:
@@ -344,23 +398,29 @@ class Node:
         if not channel.closing:
             enforce_shutdown_policy(link)
 
+    def _gauges(self) -> dict[str, int]:
+        return {**self.broker.gauges(), **{name: read() for name, read in self.gauges.items()}}
+
     def _wanted(self, topic: str) -> bool:
         return bool(self.broker.router.match(topic))
 
-    async def _drain(self) -> None:
-        """Stop accepting, tell MQTT 5 clients, let sockets take what is queued, then end every connection."""
-        self.listeners.close()
-        self.pump.tell_time()
-        registry = self.broker.registry
-        self.pump.turn.close_deadline = DRAIN
-        for channel in list(registry.channels):
-            channel.close(SHUTTING_DOWN, "shutdown")
-        self.broker.wake()
-        with trio.move_on_after(DRAIN if self._pump_lives else 0):
-            while registry.channels:  # noqa: ASYNC110 - the core that empties it knows no events
-                await trio.sleep(0.02)
+    def end_connections(self) -> None:
+        """Cancel the tasks of all connections."""
         if self._connections is not None:
             self._connections.cancel_scope.cancel()
+
+    async def save(self) -> None:
+        """Write what is not on disk yet and close the store. Whoever comes second waits for the first."""
+        if self._saving:
+            await self._saved.wait()
+            return
+        self._saving = True
+        try:
+            await self.retained_store.close()
+            await self.session_store.close()
+            await self.store.close()
+        finally:
+            self._saved.set()
 
 
 @asynccontextmanager
@@ -376,7 +436,7 @@ async def open_broker(
     EMQX's shipped values. `wall` gives seconds since 1970. With `in_memory` no listener is opened: clients connect
     through `trioemqx.testing`. Leaving the block drains: MQTT 5 clients get 0x8B and what is queued for them.
 
-    Raises ConfigErrors and ListenerError before anything is open.
+    Raises ConfigErrors, ListenerError and StoreUnusable before anything is open.
     """
     settings = prepare(config)
     node = Node(settings, wall, in_memory)
@@ -386,10 +446,3 @@ async def open_broker(
             yield node
         finally:
             node.stop()
-
-
-async def _open_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    """A branch of the tree that others put tasks into."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.sleep_forever)
-        task_status.started(nursery)

@@ -16,10 +16,13 @@ import trioemqx
 from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.model import Config
 from trioemqx.core import session
+from trioemqx.ending import HURRIED, LAST_RESORT, LastResort
 from trioemqx.errors import ListenerError
 from trioemqx.node import Node, open_broker
 from trioemqx.services import memory
 from trioemqx.services.sdnotify import Notifier
+from trioemqx.services.store.protocol import StoreUnusable
+from trioemqx.wiring import too_few_descriptors
 
 log = logging.getLogger("trioemqx.supervisor")
 
@@ -45,20 +48,31 @@ def serve(config: Config, reload: Reload) -> int:
         if not all(isinstance(cause, Exception) for cause in causes):
             raise
         listening = [cause for cause in causes if isinstance(cause, ListenerError)]
-        for cause in listening or causes[:1]:
+        unusable = [cause for cause in causes if isinstance(cause, StoreUnusable)]
+        for cause in listening or unusable or causes[:1]:
             click.echo(f"trioemqx: {cause}", err=True)
-        if listening:
-            return CANNOT_LISTEN
+        if listening or unusable:
+            return CANNOT_LISTEN if listening else BAD_CONFIG
         log.critical("the broker gave up", exc_info=group)
         return GAVE_UP
 
 
 async def _serve(config: Config, reload: Reload) -> int:
+    last_resort = LastResort()
+    try:
+        return await _serve_until_told(config, reload, last_resort)
+    finally:
+        last_resort.ended()
+
+
+async def _serve_until_told(config: Config, reload: Reload, last_resort: LastResort) -> int:
     notifier = Notifier()
     longest = 0.0
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             async with open_broker(config) as node:
+                last_resort.save = node.save
+                nursery.start_soon(_lose_patience, node, last_resort)
                 for line in welcome(node):
                     click.echo(line)
                 notifier.ready(f"{len(node.listeners.listeners)} listeners")
@@ -67,7 +81,7 @@ async def _serve(config: Config, reload: Reload) -> int:
                 nursery.start_soon(memory.run, config.node.global_gc_interval)
                 await _obey(signals, node, reload, notifier)
                 notifier.stopping()
-                nursery.start_soon(_end_at_once, signals, nursery.cancel_scope)
+                nursery.start_soon(_end_at_once, signals, nursery.cancel_scope, last_resort)
             longest = node.pump.longest
             nursery.cancel_scope.cancel()
     if os.environ.get(REPORT_GAP):
@@ -75,10 +89,18 @@ async def _serve(config: Config, reload: Reload) -> int:
     return OK
 
 
-async def _end_at_once(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+async def _lose_patience(node: Node, last_resort: LastResort) -> None:
+    """From the moment the node stops, whoever stops it, the time runs."""
+    await node.stopping.wait()
+    last_resort.code = OK if node.failure is None else GAVE_UP
+    last_resort.within(LAST_RESORT)
+
+
+async def _end_at_once(signals: AsyncIterator[int], everything: trio.CancelScope, last_resort: LastResort) -> None:
     """A second signal does not wait for the drain."""
     async for number in signals:
         if number != signal.SIGHUP:
+            last_resort.within(HURRIED)
             everything.cancel()
             return
 
@@ -125,6 +147,8 @@ def welcome(node: Node) -> list[str]:
         f"  data           {Path(config.node.data_dir).resolve()}",
         f"  log            {_log_place(config)}",
     ]
+    lines.append(f"  loaded         {', '.join(node.plugins.live) or 'no plugins'}")
+    lines += [f"  warning        {problem}" for problem in node.plugins.problems]
     for listener in node.listeners.listeners.values():
         zone = listener.zone
         who = "anybody" if zone.allow_anonymous == "true" else "only clients that a backend admits"
@@ -134,7 +158,11 @@ def welcome(node: Node) -> list[str]:
                 f"  warning        {listener.id} is reachable from outside and lets anybody in; "
                 f"set allow_anonymous = false or bind it to 127.0.0.1"
             )
-    lines += [f"  warning        {warning}" for warning in config.warnings]
+    for server in node.api.servers if node.api is not None else ():
+        lines.append(f"  listening      {server.id:<18} {server.address:<21} HTTP API")
+    lines.append(f"  limit          {node.gate.max_connections} connections")
+    short = too_few_descriptors(config)
+    lines += [f"  warning        {warning}" for warning in [*config.warnings, *([short] if short else [])]]
     lines.append(f"trioemqx {trioemqx.__version__} is started successfully!")
     return lines
 

@@ -11,255 +11,59 @@ time. The fixtures need pytest-trio.
 
 from __future__ import annotations
 
+import math
+import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, cast
 
 import attrs
 import trio
 import trio.testing
 
-from trioemqx.codec.control import (
-    Connack,
-    Connect,
-    Disconnect,
-    Packet,
-    Pingreq,
-    Pingresp,
-    Suback,
-    Subscribe,
-    Unsuback,
-    Unsubscribe,
-    Will,
-)
-from trioemqx.codec.decode import decode
-from trioemqx.codec.encode import encode
-from trioemqx.codec.framer import Framer
-from trioemqx.codec.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish, make_publish
-from trioemqx.errors import ReasonCode, TrioemqxError
+from trioemqx.apitest import ApiAnswer, ask
+from trioemqx.codec.control import Auth, Connack, Connect, Will
+from trioemqx.codec.packets import Publish, make_publish
 from trioemqx.node import Node, open_broker
-from trioemqx.types import Properties, SubOpts
+from trioemqx.services import secrets as secret_hashes
+from trioemqx.services.http.testserver import WebRequest, WebServer, web_server
+from trioemqx.services.plugins.discovery import Found, project_above
+from trioemqx.testclient import Client, Closed, Refused
+from trioemqx.types import Properties
 
-P = TypeVar("P", bound=Packet)
+OPEN_CONFIG: Final[Mapping[str, object]] = {
+    "allow_anonymous": True,
+    "acl_nomatch": "allow",
+    "plugins": {"loaded_file": "none", "etc_dir": "none"},
+    "modules": {"loaded_file": "none"},
+    "os_mon": {"cpu_check_interval": 0, "mem_check_interval": 0},
+    "overload": {"memory_check_interval": 0, "lag_threshold": 0},
+    "store": {"sync": "memory"},
+}
+"""Everybody may do everything, which plugins are loaded is neither read nor written, nothing outlives the broker, and a
+busy machine raises no alarm."""
 
-PATIENCE: Final = 5.0
-"""Seconds (virtual ones with `broker`) a client waits for an answer before the test fails."""
-OPEN_CONFIG: Final[Mapping[str, object]] = {"allow_anonymous": True, "acl_nomatch": "allow"}
-
-__all__ = ["Client", "Closed", "Refused", "TestBroker", "Will", "make_publish", "running"]
-
-
-class Refused(TrioemqxError):
-    """The broker answered CONNECT with an error; `connack` holds it and the text names the reason code."""
-
-    def __init__(self, connack: Connack, version: int) -> None:
-        name = ReasonCode(connack.code).name if version == 5 else f"return code {connack.code}"
-        super().__init__(f"CONNACK {name}")
-        self.connack = connack
-
-
-class Closed(TrioemqxError):
-    """The broker closed the connection; `code` is the reason code of its DISCONNECT, None without one."""
-
-    def __init__(self, code: int | None) -> None:
-        super().__init__("closed without DISCONNECT" if code is None else f"DISCONNECT {ReasonCode(code).name}")
-        self.code = code
-
-
-class Client:
-    """An MQTT client for tests: every packet can be sent as it is, and every packet that comes can be looked at.
-
-    By default it acknowledges what it receives; set `auto_ack` to False to hold acknowledgements back.
-    """
-
-    def __init__(self, stream: trio.abc.Stream, version: int = 5) -> None:
-        self.version = version
-        self.auto_ack = True
-        self.connack: Connack | None = None
-        self.inbox: list[Publish] = []
-        """PUBLISH packets that came while something else was waited for."""
-        self._stream = stream
-        self._framer = Framer(268435460)
-        self._next_id = 0
-
-    # -- raw ---------------------------------------------------------------------------------------------------------
-
-    async def send(self, packet: Packet) -> None:
-        """Write one packet."""
-        await self.send_raw(encode(packet, self.version))
-
-    async def send_raw(self, data: bytes) -> None:
-        """Write bytes as they are. Raises Closed when the broker has closed the connection."""
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise Closed(None) from None
-
-    async def receive(self) -> Packet:
-        """The next packet, whatever it is. Raises Closed at the end of the stream and TooSlowError after PATIENCE."""
-        with trio.fail_after(PATIENCE):
-            while (frame := self._framer.next_frame()) is None:
-                try:
-                    data = await self._stream.receive_some(65536)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    raise Closed(None) from None
-                if not data:
-                    raise Closed(None)
-                self._framer.feed(bytes(data))
-        return decode(frame, self.version)
-
-    async def close(self) -> None:
-        """Drop the connection without DISCONNECT."""
-        await self._stream.aclose()
-
-    # -- the usual flows ---------------------------------------------------------------------------------------------
-
-    async def connect(
-        self,
-        clientid: str = "",
-        *,
-        clean_start: bool = True,
-        keepalive: int = 0,
-        username: str | None = None,
-        password: bytes | None = None,
-        will: Will | Publish | None = None,
-        properties: Properties | None = None,
-    ) -> Connack:
-        """CONNECT and its CONNACK. Raises Refused."""
-        names = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
-        if isinstance(will, Publish):
-            will = Will(will.topic, will.payload, will.qos, will.retain, will.properties)
-        packet = Connect(
-            names[self.version],
-            self.version,
-            False,
-            clean_start,
-            keepalive,
-            clientid,
-            username,
-            password,
-            will,
-            properties,
-        )
-        await self.send(packet)
-        answer = await self.wait_for(Connack)
-        self.connack = answer
-        if answer.code:
-            raise Refused(answer, self.version)
-        return answer
-
-    async def subscribe(
-        self, *filters: str, qos: int = 0, opts: SubOpts | None = None, identifier: int = 0
-    ) -> list[int]:
-        """SUBSCRIBE to filters with the same options; returns the SUBACK's codes."""
-        properties = None
-        if identifier:
-            properties = Properties()
-            properties.subscription_identifier = [identifier]
-        wanted = opts or SubOpts(qos)
-        await self.send(Subscribe(self._packet_id(), [(name, wanted) for name in filters], properties))
-        return (await self.wait_for(Suback)).codes
-
-    async def unsubscribe(self, *filters: str) -> list[int]:
-        """UNSUBSCRIBE; returns the UNSUBACK's codes (none in MQTT 3)."""
-        await self.send(Unsubscribe(self._packet_id(), list(filters), None))
-        return (await self.wait_for(Unsuback)).codes
-
-    async def publish(
-        self,
-        topic: str,
-        payload: bytes = b"",
-        qos: int = 0,
-        retain: bool = False,
-        properties: Properties | None = None,
-    ) -> int:
-        """PUBLISH and wait for what its QoS promises; returns the reason code of PUBACK or PUBREC (0 for QoS 0)."""
-        packet_id = self._packet_id() if qos else 0
-        await self.send(make_publish(topic, payload, qos, retain, False, packet_id, properties))
-        if qos == 0:
-            return 0
-        if qos == 1:
-            return (await self.ack(PUBACK, packet_id)).code
-        received = await self.ack(PUBREC, packet_id)
-        if received.code < 0x80:
-            await self.send(Ack(PUBREL, packet_id))
-            await self.ack(PUBCOMP, packet_id)
-        return received.code
-
-    async def message(self) -> tuple[str, bytes]:
-        """Topic and payload of the next message."""
-        packet = await self.receive_publish()
-        return packet.topic, packet.payload
-
-    async def receive_publish(self) -> Publish:
-        """The next PUBLISH, with everything it carries."""
-        if self.inbox:
-            return self.inbox.pop(0)
-        return await self.wait_for(Publish)
-
-    async def nothing(self, seconds: float = 1.0) -> bool:
-        """True when no message comes for so long."""
-        if self.inbox:
-            return False
-        until = trio.current_time() + seconds
-        while (left := until - trio.current_time()) > 0:
-            with trio.move_on_after(min(left, PATIENCE / 2)):
-                await self.receive_publish()
-                return False
-        return True
-
-    async def ping(self) -> None:
-        """PINGREQ and PINGRESP: everything sent before has been handled."""
-        await self.send(Pingreq())
-        await self.wait_for(Pingresp)
-
-    async def disconnect(self, code: int = 0, properties: Properties | None = None) -> None:
-        """DISCONNECT and close."""
-        await self.send(Disconnect(code, properties))
-        await self.close()
-
-    async def closed(self) -> int | None:
-        """Wait until the broker closes; returns the code of its DISCONNECT, None without one."""
-        try:
-            while True:
-                await self.receive_other()
-        except Closed as end:
-            return end.code
-
-    async def ack(self, kind: int, packet_id: int) -> Ack:
-        """The acknowledgement of one kind and id."""
-        while True:
-            found = await self.wait_for(Ack)
-            if found.kind == kind and found.packet_id == packet_id:
-                return found
-
-    async def wait_for(self, kind: type[P]) -> P:
-        """The next packet of a class; messages that come before it stay in `inbox`."""
-        while True:
-            packet = await self.receive_other(keep=kind is not Publish)
-            if isinstance(packet, kind):
-                return packet
-
-    async def receive_other(self, keep: bool = True) -> Packet:
-        """The next packet, messages acknowledged; a DISCONNECT raises Closed."""
-        packet = await self.receive()
-        if isinstance(packet, Disconnect):
-            await self.close()
-            raise Closed(packet.code)
-        if isinstance(packet, Publish):
-            if self.auto_ack and packet.qos:
-                await self.send(Ack(PUBACK if packet.qos == 1 else PUBREC, packet.packet_id))
-            if keep:
-                self.inbox.append(packet)
-        elif isinstance(packet, Ack) and packet.kind == PUBREL and self.auto_ack:
-            await self.send(Ack(PUBCOMP, packet.packet_id))
-        return packet
-
-    def _packet_id(self) -> int:
-        self._next_id = self._next_id % 65535 + 1
-        return self._next_id
+__all__ = [
+    "ApiAnswer",
+    "Auth",
+    "Client",
+    "Closed",
+    "Connack",
+    "Connect",
+    "Refused",
+    "TestBroker",
+    "WebRequest",
+    "WebServer",
+    "Will",
+    "make_publish",
+    "running",
+    "web_server",
+]
 
 
 @attrs.define
@@ -283,6 +87,50 @@ class TestBroker:
             stream = self.node.dial(zone)
         self.streams.append(stream)
         return stream
+
+    async def ctl(self, *words: str) -> list[str]:
+        """The output of a `trioemqx ctl` command, by line; its words in one text or in several."""
+        lines: list[str] = []
+
+        async def write(line: str) -> None:
+            lines.append(line)
+            await trio.lowlevel.checkpoint()
+
+        await self.node.commands.execute(words[0].split() if len(words) == 1 else list(words), write)
+        return lines
+
+    async def api(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        auth: str | None = "admin:public",
+        raw: bytes | None = None,
+        listener: str = "management",
+        headers: Mapping[str, str] | None = None,
+        peer: str = "127.0.0.1",
+    ) -> ApiAnswer:
+        """A request to the HTTP API, without a port. `path` is below `/api/v4` (or a whole one that begins with `//`),
+        with its query, percent-encoded as it would be sent; `body` is sent as JSON, `raw` as it is."""
+        secret_hashes.COST = 4  # a test that has nothing to guess need not wait for what makes guessing slow
+        await self.node.open_api(always=True)
+        api = self.node.api
+        assert api is not None
+        return await ask(api.apps[listener], method, path, body, auth, raw, headers or {}, peer)
+
+    async def reload_plugin(self, name: str) -> None:
+        """Take a plugin's files and settings as they are now. Raises PluginError."""
+        await self.node.plugins.reload(name)
+
+    def alarms(self) -> dict[str, Mapping[str, object]]:
+        """The active alarms: details by name."""
+        return {alarm.name: alarm.details for alarm in self.node.alarms.active()}
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        """Every counter by EMQX's name."""
+        return self.node.metrics
 
     async def raw(self, version: int = 5, zone: str = "default") -> Client:
         """A client that has not sent CONNECT."""
@@ -323,25 +171,72 @@ class TestBroker:
         return client
 
 
+def _over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    """Two trees of settings, one laid over the other."""
+    tree = dict(below)
+    for key, value in above.items():
+        under = tree.get(key)
+        tree[key] = _over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return tree
+
+
 @asynccontextmanager
-async def running(config: Mapping[str, object] | None = None, *, listen: bool = False) -> AsyncIterator[TestBroker]:
+async def running(
+    config: Mapping[str, object] | None = None, *, listen: bool = False, project: Path | None = None
+) -> AsyncIterator[TestBroker]:
     """A broker for the length of a block, in memory or (`listen`) on a free port of 127.0.0.1.
 
     `config` has the keys of `etc/emqx.toml` and is laid over settings that let everybody in. Time is Trio's clock, so
-    virtual time works.
+    virtual time works. `project` is a file in the folder of a plugin: that plugin is found, and loaded unless `config`
+    has `plugins.load`. Raises PluginError when it cannot be.
     """
-    tree: dict[str, object] = {**OPEN_CONFIG, **(config or {})}
+    plugin = None if project is None else project_above(project)
+    start = time.time() - trio.current_time()
+    with _settings(config or {}, listen, plugin) as tree:
+        async with open_broker(tree, wall=lambda: start + trio.current_time(), in_memory=not listen) as node:
+            port = next(iter(node.listeners.listeners.values())).port if listen else 0
+            broker = TestBroker(node, port)
+            try:
+                if plugin is not None and node.config.plugins.load is None and plugin.name not in node.plugins.live:
+                    await node.plugins.load(plugin.name)
+                yield broker
+            finally:
+                for stream in broker.streams:
+                    await trio.aclose_forcefully(stream)
+
+
+@contextmanager
+def _settings(config: Mapping[str, object], listen: bool, plugin: Found | None) -> Iterator[dict[str, object]]:
+    """`config` over what a test wants; data go into a folder that is made when somebody writes, and removed."""
+    folder = Path(tempfile.gettempdir()) / f"trioemqx-test-{secrets.token_hex(8)}"
+    tree = _over({**OPEN_CONFIG, "node": {"data_dir": str(folder)}}, config)
     if listen and "listener" not in tree:
         tree["listener"] = {"tcp": {"test": {"bind": "127.0.0.1:0", "zone": "default", "max_connections": 10000}}}
-    start = time.time() - trio.current_time()
-    async with open_broker(tree, wall=lambda: start + trio.current_time(), in_memory=not listen) as node:
-        port = next(iter(node.listeners.listeners.values())).port if listen else 0
-        broker = TestBroker(node, port)
-        try:
-            yield broker
-        finally:
-            for stream in broker.streams:
-                await trio.aclose_forcefully(stream)
+    if plugin is not None:
+        plugins: Any = tree["plugins"]
+        tree["plugins"] = {**plugins, "dirs": [*plugins.get("dirs", ()), str(plugin.folder)]}
+    try:
+        yield tree
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _ThreadsTakeNoTime(trio.abc.Instrument):
+    """Holds virtual time while a thread works (`trio.Path`, `trio.to_thread`): a task that waits for it would count as
+    idle, and deadlines would be over before the thread has begun."""
+
+    def __init__(self, clock: trio.testing.MockClock) -> None:
+        self._clock = clock
+        self._threshold = clock.autojump_threshold
+        self._busy = False
+        self._count: Callable[[], int] = getattr(trio.testing, "active_thread_count", int)  # trio before 0.30: none
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Called by Trio."""
+        busy = self._count() > 0
+        if busy != self._busy:
+            self._busy = busy
+            self._clock.autojump_threshold = math.inf if busy else self._threshold
 
 
 try:
@@ -352,14 +247,16 @@ except ImportError:  # a project that has no pytest-trio gets no fixtures, and i
 else:
 
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-        """Run tests that use `broker` on its clock: pytest-trio itself only looks at a test's own arguments."""
+        """Run tests on their virtual clock, which threads hold. pytest-trio itself does not look at what a test's
+        fixtures use."""
         for item in items:
-            if isinstance(item, pytest.Function) and {"broker", "autojump_clock"} <= set(item.fixturenames):
+            if isinstance(item, pytest.Function) and "autojump_clock" in item.fixturenames:
                 item.add_marker(pytest.mark.trio(run=partial(_run_on_clock, item)), append=False)
 
     def _run_on_clock(item: pytest.Function, main: Callable[[], Awaitable[object]], **settings: Any) -> object:
-        settings["clock"] = item.funcargs["autojump_clock"]
-        return trio.run(main, **settings)
+        clock = cast("trio.testing.MockClock", item.funcargs["autojump_clock"])
+        instruments = [*settings.pop("instruments", ()), _ThreadsTakeNoTime(clock)]
+        return trio.run(main, **{**settings, "clock": clock, "instruments": instruments})
 
     @pytest.fixture
     def broker_config() -> dict[str, object]:
@@ -368,14 +265,16 @@ else:
 
     @pytest_trio.trio_fixture  # type: ignore[untyped-decorator]
     async def broker(
-        broker_config: dict[str, object], autojump_clock: trio.testing.MockClock
+        broker_config: dict[str, object], autojump_clock: trio.testing.MockClock, request: pytest.FixtureRequest
     ) -> AsyncIterator[TestBroker]:
-        """A broker in memory, on virtual time."""
-        async with running(broker_config) as found:
+        """A broker in memory, on virtual time. In the tests of a plugin it has that plugin loaded."""
+        async with running(broker_config, project=request.path) as found:
             yield found
 
     @pytest_trio.trio_fixture  # type: ignore[untyped-decorator]
-    async def listening_broker(broker_config: dict[str, object]) -> AsyncIterator[TestBroker]:
-        """A broker on a free TCP port, on real time."""
-        async with running(broker_config, listen=True) as found:
+    async def listening_broker(
+        broker_config: dict[str, object], request: pytest.FixtureRequest
+    ) -> AsyncIterator[TestBroker]:
+        """The same on a free TCP port, on real time."""
+        async with running(broker_config, listen=True, project=request.path) as found:
             yield found

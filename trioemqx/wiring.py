@@ -5,26 +5,39 @@ from __future__ import annotations
 import logging
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import attrs
+import trio
 
 import trioemqx
 from trioemqx.config.check import needs_certificates
-from trioemqx.config.errors import ConfigErrors
-from trioemqx.config.load import from_mapping, load
+from trioemqx.config.load import from_mapping, load_with_saved
 from trioemqx.config.model import Config
+from trioemqx.config.saved import FILE
 from trioemqx.core.broker import Broker
 from trioemqx.core.subscription import Receiver
 from trioemqx.core.zone import Zone
-from trioemqx.errors import ConfigError, ListenerError, PacketError
+from trioemqx.errors import ListenerError, PacketError
+from trioemqx.listeners.gate import Gate
 from trioemqx.listeners.link import Link
 from trioemqx.services.access import AccessService
-from trioemqx.services.alarms import AlarmSettings
+from trioemqx.services.alarms import STORE_DAMAGED, STORE_FAILED, STORE_LOG_LARGE, Alarms, AlarmSettings
+from trioemqx.services.audit import AuditSettings
 from trioemqx.services.certificates import ensure_self_signed
+from trioemqx.services.flapping import FlappingPolicy
+from trioemqx.services.lag_guard import LagSettings
+from trioemqx.services.log_format import level_number
+from trioemqx.services.memory_guard import MemorySettings
 from trioemqx.services.monitor import MonitorSettings
+from trioemqx.services.retained_store import RetainedStore
+from trioemqx.services.session_store import SessionStore
+from trioemqx.services.store.memory import MemoryStore
+from trioemqx.services.store.protocol import Store
+from trioemqx.services.store.sqlite import SqliteStore
 from trioemqx.services.zones import build_zone
 from trioemqx.types import ClientInfo
 
@@ -32,6 +45,8 @@ log = logging.getLogger("trioemqx.node")
 
 MOST_CONNECTIONS: Final = 65536
 DESCRIPTOR_RESERVE: Final = 200
+CLOSE_SECONDS: Final = 10.0
+"""What writing the last changes may take when the node ends."""
 
 
 def prepare(config: Config | Mapping[str, object] | Path | None) -> Config:
@@ -39,9 +54,11 @@ def prepare(config: Config | Mapping[str, object] | Path | None) -> Config:
     if isinstance(config, Config):
         settings = config
     elif config is None or isinstance(config, Path):
-        settings = load(config, os.environ)
+        settings = load_with_saved(config, os.environ)
     else:
         settings = from_mapping(config)
+        if settings.source is not None and (Path(settings.node.data_dir) / FILE).exists():
+            settings = settings.source(None)
     return with_certificates(settings)
 
 
@@ -64,6 +81,51 @@ def with_certificates(config: Config) -> Config:
         for listener in config.listeners
     ]
     return attrs.evolve(config, listeners=listeners)
+
+
+def make_store(config: Config, in_memory: bool) -> Store:
+    """The store that `[store]` asks for."""
+    settings = config.store
+    if in_memory or settings.sync == "memory":
+        return MemoryStore()
+    return SqliteStore(Path(config.node.data_dir) / settings.file, settings.sync, settings.on_corrupt)
+
+
+def make_session_store(
+    config: Config, broker: Broker, store: Store, retained: RetainedStore, wall: Callable[[], float]
+) -> SessionStore:
+    """Sessions on disk, with what `[store]` says about them."""
+    settings = config.store
+    return SessionStore(broker, store, retained, wall, settings.queue_window, settings.max_pending_publishes)
+
+
+@asynccontextmanager
+async def opened(store: Store, save: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """The store, open for the length of a block; `save` closes it. Raises StoreUnusable."""
+    await store.open()
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+            await save()
+
+
+def watch_store(store: Store, alarms: Alarms) -> None:
+    """Raise alarms for what is wrong with the store: while it cannot write, and when it had to begin with an empty
+    file."""
+    if not isinstance(store, SqliteStore):
+        return
+    file = str(store.path)
+    store.watch(
+        lambda error: alarms.activate(STORE_FAILED, {"file": file, "error": str(error)}),
+        lambda: alarms.deactivate(STORE_FAILED),
+    )
+    store.watch_log(
+        lambda size: alarms.activate(STORE_LOG_LARGE, {"file": f"{file}-wal", "size": size}),
+        lambda: alarms.deactivate(STORE_LOG_LARGE),
+    )
+    if store.moved_to:
+        alarms.activate(STORE_DAMAGED, {"file": file, "moved_to": store.moved_to})
 
 
 def make_broker(config: Config, access: AccessService) -> Broker:
@@ -94,13 +156,34 @@ def apply_broker(broker: Broker, config: Config) -> None:
     broker.registry.client_disconnect_takeovered = settings.client_disconnect_takeovered
 
 
-def presence_qos(config: Config) -> int:
-    """`module.presence.qos`. Raises ConfigErrors."""
-    table = config.module.get("presence", {})
-    qos = table.get("qos", 1) if isinstance(table, dict) else None
-    if qos not in (0, 1, 2):
-        raise ConfigErrors([ConfigError("must be 0, 1 or 2", "module.presence.qos")])
-    return int(qos)
+def apply_gate(gate: Gate, config: Config) -> None:
+    """`[limits]`, at the start and at a reload."""
+    gate.max_connections = max_connections(config)
+    gate.descriptor_ceiling = descriptor_ceiling(config)
+    gate.max_unauthenticated = config.limits.max_unauthenticated
+    gate.max_connect_packet_size = config.limits.max_connect_packet_size
+
+
+def apply_log_level(before: Config, config: Config) -> None:
+    """`log.level`, when it has changed."""
+    if config.log.effective_level != before.log.effective_level:
+        logging.getLogger("trioemqx").setLevel(level_number(config.log.effective_level))
+
+
+def changed_services(before: Config, config: Config) -> list[str]:
+    """Services that have to be started again to see their new settings."""
+    names = ["sys_topics"] if config.broker != before.broker else []
+    if config.os_mon != before.os_mon or config.vm_mon != before.vm_mon:
+        names += ["monitor_cpu", "monitor_memory", "monitor_processes"]
+    if config.overload != before.overload:
+        names += ["memory_guard", "lag_guard"]
+    return names
+
+
+def flapping_policy(config: Config) -> FlappingPolicy:
+    """`flapping_detect_policy`"""
+    policy = config.flapping_detect_policy
+    return FlappingPolicy(policy.count, policy.window, policy.ban)
 
 
 def all_zones(config: Config) -> dict[str, Zone]:
@@ -113,6 +196,11 @@ def alarm_settings(config: Config) -> AlarmSettings:
     """`[alarm]`"""
     alarm = config.alarm
     return AlarmSettings(frozenset(alarm.actions), alarm.size_limit, alarm.validity_period)
+
+
+def audit_settings(config: Config) -> AuditSettings:
+    """`[security] audit`"""
+    return AuditSettings(config.security.audit_max_rows, config.security.audit_max_age)
 
 
 def monitor_settings(config: Config) -> MonitorSettings:
@@ -133,9 +221,53 @@ def monitor_settings(config: Config) -> MonitorSettings:
 
 def max_connections(config: Config) -> int:
     """`limits.max_connections`, or what the process's descriptors allow."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - DESCRIPTOR_RESERVE
     wanted = config.limits.max_connections or MOST_CONNECTIONS
-    return max(1, min(wanted, allowed))
+    files = descriptor_limit()
+    return wanted if files == 0 else max(1, min(wanted, files - DESCRIPTOR_RESERVE))
+
+
+def descriptor_limit() -> int:
+    """Files this process may open; 0 = as many as it likes."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 0 if soft == resource.RLIM_INFINITY else soft
+
+
+def descriptor_ceiling(config: Config) -> int:
+    """Descriptors of connections stay below this number, so that `overload.descriptor_reserve` are left; 0 = no limit.
+    Where there are hardly any at all, half of them is left."""
+    files, reserve = descriptor_limit(), config.overload.descriptor_reserve
+    return 0 if files == 0 or reserve == 0 else max(files - reserve, files // 2)
+
+
+def too_few_descriptors(config: Config) -> str:
+    """What to tell an operator whose `limits.max_connections` cannot be had; "" when it can."""
+    wanted, possible = config.limits.max_connections, max_connections(config)
+    if wanted <= possible:
+        return ""
+    return (
+        f"limits.max_connections is {wanted}, but {possible} connections is all that {descriptor_limit()} open files "
+        f"allow; raise the limit (ulimit -n, LimitNOFILE)"
+    )
+
+
+def memory_settings(config: Config) -> MemorySettings:
+    """`overload.memory_*`"""
+    overload = config.overload
+    return MemorySettings(
+        check_interval=overload.memory_check_interval,
+        limit=overload.memory_limit,
+        watermarks=(
+            overload.memory_alarm_watermark,
+            overload.memory_refuse_watermark,
+            overload.memory_shed_watermark,
+        ),
+        margin=overload.memory_margin,
+    )
+
+
+def lag_settings(config: Config) -> LagSettings:
+    """`overload.lag_*`"""
+    return LagSettings(config.overload.lag_threshold, config.overload.lag_period)
 
 
 def log_crash(link: Link, error: Exception) -> None:
