@@ -168,3 +168,27 @@ def test_garbage_gives_frames_or_a_packet_error_and_every_byte_is_accounted_for(
         assert refusal in ("frame_too_large", "malformed_variable_byte_integer")
     else:
         assert sum(map(len, got)) + framer.pending() == len(data)
+
+
+def test_a_run_of_frames_with_one_head_is_taken_in_one_piece() -> None:
+    like = [framed(0x30, b"\x00\x01t" + bytes([i])) for i in range(5)]
+    framer = Framer(1000)
+    framer.feed(b"".join([*like, framed(0x30, b"\x00\x01u" + b"x"), like[0]]))
+    assert framer.next_frame() == like[0]
+    assert framer.take_run(like[0][:5], 6, 2) == like[1] + like[2]
+    assert framer.take_run(like[0][:5], 6, 0) == b""
+    assert framer.take_run(like[0][:5], 6, 100) == like[3] + like[4]
+    assert framer.take_run(like[0][:5], 6, 100) == b"", "the next frame has another topic"
+    assert drain(framer) == [framed(0x30, b"\x00\x01u" + b"x"), like[0]]
+
+
+def test_a_run_ends_before_an_unfinished_frame() -> None:
+    frame = framed(0x30, b"\x00\x01tx")
+    framer = Framer(1000)
+    framer.feed(frame * 3 + frame[:-1])
+    assert framer.next_frame() == frame
+    assert framer.take_run(frame[:5], 6, 100) == frame * 2
+    assert framer.next_frame() is None
+    assert framer.take_run(frame[:5], 6, 100) == b"", "the rest waits"
+    framer.feed(frame[-1:] + frame)
+    assert drain(framer) == [frame, frame]

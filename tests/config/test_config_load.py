@@ -239,7 +239,7 @@ def test_hardened_closes_what_nobody_opened(tmp_path: Path) -> None:
     config = load(None, {"EMQX_SECURITY__PROFILE": "hardened"})
     assert config.security.profile == "hardened"
     assert {one.host for one in config.listeners} == {"127.0.0.1"}
-    assert (config.allow_anonymous, config.acl_nomatch) == ("false", "deny")
+    assert (config.allow_anonymous, config.acl_nomatch, config.acl_file) == ("false", "deny", None)
     assert config.zone("internal").allow_anonymous is None
     text = '[security]\nprofile = "hardened"\n[listener.tcp]\na = 1\nb = "0.0.0.0:2"\n'
     assert [one.host for one in load(write(tmp_path, text), {}).listeners] == ["127.0.0.1", "0.0.0.0"]

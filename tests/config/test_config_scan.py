@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioemqx.config.reference import commented_toml
-from trioemqx.config.scan import KeyPath, locate
+from trioemqx.config.scan import KeyPath, locate, toml_positions
 
 SAMPLE = '''\
 top = 1  # line 1
@@ -73,6 +73,21 @@ def test_lines_of_a_file_with_everything() -> None:
     tomllib.loads(SAMPLE)  # the sample itself is valid
     lines = locate(SAMPLE)
     assert {path: lines.get(path) for path in EXPECTED} == EXPECTED
+
+
+def test_columns() -> None:
+    found = toml_positions(SAMPLE)
+    assert {
+        path: place for path, place in found.items() if path[0] == "top" or path[-1] in ("access", "after", 1, "e")
+    } == {
+        ("top",): (1, 1),
+        ("listener", "tcp", "ext.ernal", "access"): (12, 1),
+        ("listener", "tcp", "ext.ernal", "access", 1): (15, 3),
+        ("listener", "tcp", "ext.ernal", "after"): (17, 1),
+        ("listener", "tcp", "ext.ernal", "after", "b", "c", 1): (17, 28),
+        ("listener", "tcp", "ext.ernal", "after", "d", "e"): (17, 40),
+        ("module", "rewrite", "rule", 1): (21, 1),
+    }
 
 
 def test_every_key_of_the_sample_has_a_line() -> None:

@@ -22,8 +22,12 @@ from trioemqx.services.store.protocol import (
     encode_row,
     key_for,
 )
+from trioemqx.services.store.sqlite import SqliteStore
 
-IMPLEMENTATIONS = {"memory": lambda directory: MemoryStore()}
+IMPLEMENTATIONS = {
+    "memory": lambda directory: MemoryStore(),
+    "sqlite": lambda directory: SqliteStore(directory / "store.db"),
+}
 
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
@@ -73,6 +77,15 @@ async def test_tables_do_not_see_each_other(store):
     store.delete("one", "k")
     assert await rows(store, "one") == {}
     assert await rows(store, "two") == {"k": {"n": 2}}
+
+
+async def test_counts_are_those_of_everything_applied(store):
+    assert await store.counts() == {}
+    await store.apply([Put("two", str(n), {}) for n in range(250)]).wait()
+    store.apply([Put("one", "k", {}), Delete("one", "never"), Put("two", "0", {}), Delete("two", "1")])
+    store.put("x", "y", {})
+    store.delete("x", "y")
+    assert await store.counts() == {"one": 1, "two": 249}
 
 
 async def test_ops_of_a_batch_are_done_in_order(store):

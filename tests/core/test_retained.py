@@ -123,6 +123,15 @@ def test_wildcards_on_the_first_level_do_not_reach_dollar_topics() -> None:
     assert topics(store, "a/+") == ["a/$b"]
 
 
+def test_a_search_of_hidden_topics_reaches_everything() -> None:
+    store = Retained()
+    for topic in ("$SYS/brokers", "a/$b", "a"):
+        store.store(message(topic), 0.0)
+    found = {message.topic for message in store.search("#", hidden=True).take(10, 0.0)}
+    assert found == {"$SYS/brokers", "a", "a/$b"}
+    assert [found.topic for found in store.search("+/brokers", hidden=True).take(10, 0.0)] == ["$SYS/brokers"]
+
+
 def test_limits_refuse_and_count() -> None:
     store = Retained(max_messages=2, max_payload=3)
     assert store.store(message("a"), 0.0)

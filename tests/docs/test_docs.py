@@ -20,6 +20,7 @@ from trioemqx.config.schema import Section, Setting, specs
 from trioemqx.hookspecs import AsyncHooks, SyncHooks
 from trioemqx.metrics import Metrics
 from trioemqx.services import alarms
+from trioemqx.services.plugins import watch
 from trioemqx.services.stats import GIVEN, SAME_AS, ZERO
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,6 +153,21 @@ def test_the_life_of_a_publish_names_code_that_exists() -> None:
         assert defined(PACKAGE / file, name), f"{file}: {name}"
 
 
+def test_every_row_of_the_crash_table_has_tests_that_exist() -> None:
+    table = page("docs/architecture.md").partition("### Who catches what")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (?!what crashes)(.+) \|$", table, re.MULTILINE)
+    assert len(rows) >= 15
+    for row in rows:
+        named = row.rpartition(" | ")[2]
+        file = ""
+        found = re.findall(r"`([\w/]+\.py)`|`(test_\w+)`", named)
+        assert any(test for _, test in found), f"no test: {row}"
+        for path, test in found:
+            file = path or file
+            if test:
+                assert defined(ROOT / "tests" / file, test), f"{file}: {test}"
+
+
 def test_the_seams_name_code_that_exists() -> None:
     text = page("docs/architecture.md").partition("## Seams")[2].partition("## State")[0]
     pairs = re.findall(r"`([\w/]+\.py)` `([\w.]+)`", text)
@@ -221,14 +237,14 @@ def test_every_hook_has_a_test(name: str) -> None:
 
 def test_every_metric_and_stat_is_documented() -> None:
     text = page("docs/metrics.md")
-    names = {*Metrics().values(), *Metrics().faults(), *GIVEN, *SAME_AS, *ZERO}
+    names = {*Metrics().values(), *Metrics().faults(), *Metrics().overload, *GIVEN, *SAME_AS, *ZERO}
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 
 def test_no_metric_is_documented_that_does_not_exist() -> None:
     tables = re.findall(r"^\| (`.+?`) \|", page("docs/metrics.md"), re.MULTILINE)
     documented = {name for row in tables for name in re.findall(r"`([^`]+)`", row)}
-    assert documented == {*Metrics().values(), *Metrics().faults(), *GIVEN, *SAME_AS, *ZERO}
+    assert documented == {*Metrics().values(), *Metrics().faults(), *Metrics().overload, *GIVEN, *SAME_AS, *ZERO}
 
 
 def test_every_alarm_is_documented() -> None:
@@ -236,11 +252,44 @@ def test_every_alarm_is_documented() -> None:
     raised = {
         ast.unparse(call.args[0]) for path in PACKAGE.rglob("*.py") for call in calls(path) if is_activation(call)
     }
-    assert raised == {"name", "f'{name}_crashed'"}, "an alarm is raised in a new place: document it, and tell this test"
-    constants = {value for name, value in vars(alarms).items() if name.startswith(("HIGH_", "TOO_"))}
-    assert len(constants) == 4
-    for name in (*constants, "<service>_crashed"):
+    told = {
+        "name",
+        "f'{name}_crashed'",
+        "f'{alarm}/{plugin}'",
+        "API_CRASHING",
+        "STORE_FAILED",
+        "STORE_DAMAGED",
+        "STORE_LOG_LARGE",
+    }
+    told |= {"entry.alarm", "f'{DISABLED_ALARM}/{entry.id}'", "f'{SLOW_ALARM}/{entry.id}'"}
+    told |= {"OVERLOAD_MEMORY", "OVERLOAD_LAG", "f'{QUEUE_FULL}/{clientid}'"}
+    assert raised == told, "document it, and tell this test"
+    constants = {
+        value
+        for name, value in vars(alarms).items()
+        if name.startswith(("API_", "HIGH_", "TOO_", "STORE_", "OVERLOAD_"))
+    }
+    assert len(constants) == 12
+    for name in (
+        *constants,
+        "too_many_connections/<listener>",
+        "queue_full/<clientid>",
+        "<service>_crashed",
+        *("rule_disabled/<rule>", "rule_slow/<rule>", "rule_action_crashed/<action>"),
+        *("resource/<type>/<id>/down", "resource_crashed/<id>"),
+        *(f"{name}/<plugin>" for name in watch.ALARMS),
+    ):
         assert f"| `{name}` |" in text, name
+
+
+def test_every_alarm_is_in_a_test() -> None:
+    table = page("docs/operations.md").partition("## Alarms")[2].partition("\n## ")[0]
+    names = re.findall(r"^\| `(\w+(?:/<\w+>)*|<service>_crashed)", table, re.MULTILINE)
+    assert len(names) >= 15
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    text = "".join(path.read_text("utf-8") for path in files)
+    for name in names:
+        assert name.replace("<service>", "").partition("<")[0] in text, name
 
 
 def test_every_service_whose_crash_is_an_alarm_is_documented() -> None:
@@ -288,6 +337,8 @@ def test_settings_named_in_the_pages_exist() -> None:
         if path.name == "configuration.md":
             continue
         for name in re.findall(r"`((?:\w+)(?:\.(?:\w+|<name>))+)`", path.read_text("utf-8")):
+            if name in Metrics().overload:
+                continue
             if name.split(".")[0] in heads - {"node", "broker", "plugins", "store"}:
                 assert name.split(".")[-1] in known, f"{path.name}: {name}"
 
@@ -307,11 +358,12 @@ def test_settings_without_effect_are_listed() -> None:
 
 
 ELSEWHERE = {
+    "acl_file",
     "log.primary_log_level",
     *(f"log.{level}.file" for level in "debug info notice warning error critical alert emergency".split()),
     "security.profile",
 }
-"""Settings that a property of `config` puts to use."""
+"""Settings that a property of `config` or a module puts to use."""
 AMBIGUOUS = {"idle_timeout", "file", "load", "size"}
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import trio
-from fault_doors import KINDS, Doors, descriptors, gone, until
+from fault_doors import KINDS, PATIENCE, Doors, descriptors, gone, until
 
 from trioemqx.hookspecs import hookimpl
 from trioemqx.testing import Closed, Refused
@@ -204,3 +204,54 @@ async def test_a_flood_of_wrong_passwords(doors: Doors):
     assert sorted(waits)[-2] < 1.0
     await doors.quiet(10)
     assert doors.node.broker.metrics.packets_connack_auth_error == refused
+
+
+class TestReserve:
+    """Connections leave descriptors to files, the API and plugins."""
+
+    async def test_accepting_pauses_before_the_last_descriptors_are_used(self, doors, caplog):
+        honest = await doors.client("honest")
+        gate = doors.node.gate
+        sockets = [trio.socket.socket() for _ in range(30)]
+        ends = max(sock.fileno() for sock in sockets)
+        gate.descriptor_ceiling = ends + 1 + 10
+        with caplog.at_level(logging.ERROR, "trioemqx"):
+            for sock in sockets:
+                await sock.connect(("127.0.0.1", doors.ports["tcp"]))
+            await until(lambda: gate.starved > 0)
+            doors.node.limit_watch.check(trio.current_time())
+            assert doors.node.alarms.is_active("too_few_descriptors")
+            started = gate.starved, time.process_time(), trio.current_time()
+            await until(lambda: gate.starved >= started[0] + 5)
+            assert gate.starved - started[0] <= 20 * (trio.current_time() - started[2]) + 10, "it does not spin"
+            assert time.process_time() - started[1] < trio.current_time() - started[2] + 0.5
+            links = doors.links()
+            assert links < 31
+            await honest.ping()
+        assert "out of file descriptors" not in caplog.text
+        assert doors.node.metrics["overload.accepting.paused"] == gate.starved
+        for sock in sockets[:25]:
+            sock.close()
+        await until(lambda: doors.links() == 6, lambda: f"{doors.links()} links")
+        await doors.client("again")
+        for sock in sockets:
+            sock.close()
+        await doors.quiet(2)
+        starved = gate.starved
+        await doors.client("free")
+        assert gate.starved == starved
+
+
+class TestMemoryIsShort:
+    """On real sockets: who is here is served, who comes is told why not."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_a_connect_is_answered_and_closed(self, doors, kind):
+        here = await doors.client("here", kind)
+        doors.node.broker.pressure.refuse_connections = True
+        newcomer = await doors.raw(kind)
+        with pytest.raises(Refused, match="QUOTA_EXCEEDED"):
+            await newcomer.connect("newcomer")
+        assert await gone(newcomer._stream.raw) < PATIENCE
+        await here.ping()
+        await doors.quiet(1)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 import trio
 from fault_doors import KINDS, ended, gone, opened, until
 
+from trioemqx.ending import ORDERLY
+from trioemqx.services.rulekit import ActionType, QueuedAction
+from trioemqx.testing import running
 from trioemqx.types import Message
 
 SHUTTING_DOWN = 0x8B
@@ -79,3 +85,51 @@ async def _until_refused(port: int) -> None:
         while True:
             stream = await trio.open_tcp_stream("127.0.0.1", port)
             await stream.aclose()
+
+
+class Silent(QueuedAction):
+    """Waits for a server that never answers."""
+
+    def prepare(self, output: object, event: object) -> object:
+        return output
+
+    def weigh(self, item: object) -> int:
+        return 1
+
+    async def deliver(self, items: Sequence[object]) -> None:
+        await trio.sleep_forever()
+
+
+STUBBORN = """
+from trioemqx.plugin import Plugin
+import trio
+
+API = ">=1,<2"
+
+class Hangs(Plugin):
+    async def stop(self):
+        await trio.sleep_forever()
+
+plugin = Hangs
+"""
+
+
+async def test_servers_plugins_and_clients_that_hang_at_once(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has a time of its own, all together have `ORDERLY`; the store is closed in any case."""
+    names = ["one", "two", "three"]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(STUBBORN)
+    async with running({"plugins": {"dirs": [str(tmp_path)], "load": names}}) as broker:
+        engine = broker.node.rules
+        engine.additions.add_action(ActionType("silent", lambda setup: Silent()))
+        entry = await engine.create({"rawsql": 'SELECT payload FROM "t"', "actions": [{"name": "silent"}]})
+        await broker.client("deaf", subscribe="t")
+        for _ in range(20):
+            broker.node.publish(Message("t", bytes(1024 * 1024)))
+        began = trio.current_time()
+    assert trio.current_time() - began < ORDERLY + 2
+    assert entry.metrics.matched == 20
+    assert "not everything has ended in good order" in caplog.text
+    assert broker.node._saved.is_set()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from trioemqx.codec.control import Connack
 from trioemqx.core.callback import Callback
 from trioemqx.hookspecs import hookimpl
 from trioemqx.listeners.link import Link
@@ -64,6 +65,32 @@ async def still_works(broker: TestBroker, *clients: Client) -> None:
     watcher = await broker.client(subscribe="alive")
     await (await broker.client()).publish("alive", b"yes", qos=1)
     assert await watcher.message() == ("alive", b"yes")
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize(("version", "code"), [(5, 0x81), (4, None)])
+async def test_a_packet_that_breaks_the_rules_ends_its_connection_alone(
+    broker: TestBroker, caplog: Captured, version: int, code: int | None, connected: bool
+) -> None:
+    """MQTT 5 clients are told, by DISCONNECT or CONNACK; for older ones the connection closes [MQTT-4.8.0-1]."""
+    caplog.set_level(logging.DEBUG, "trioemqx")
+    other = await broker.client("other")
+    client = await broker.raw(version)
+    if connected:
+        await client.connect("c")
+        await client.send_raw(b"\x32\x03\x00\x05a")  # a topic that is longer than its packet
+        assert await client.closed() == code
+    else:
+        await client.send_raw(b"\x10\x0b\x00\x04MQTT" + bytes([version]) + b"\x03\x00\x00\x00")  # a reserved flag
+        if code is not None:
+            assert (await client.wait_for(Connack)).code == code
+        assert await client.closed() is None
+    await client.close()
+    await trio.sleep(2)  # it lingers for a moment, so that the last words arrive
+    assert broker.node._inside["default"].shutdown_count == {"malformed_packet": 1}
+    assert any(record.message.startswith("refused with 0x81") for record in caplog.records)
+    assert broker.node.broker.metrics.connection_crashed == 0
+    await still_works(broker, other)
 
 
 async def test_a_crash_in_one_connection_ends_that_connection_alone(broker: TestBroker, caplog: Captured) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from services_helpers import FakeBroker, Wall, opened_store
 
-from trioemqx.services.banned import Ban, Banned, BanRefused
+from trioemqx.services.banned import Ban, Banned, BanRefused, TableFull
 
 
 @pytest.fixture
@@ -73,13 +73,23 @@ def test_defaults_are_by_user_from_now_for_300_seconds(banned, wall):
     assert banned.find("clientid", "c") == Ban("clientid", "c", "user", "", int(wall.now), int(wall.now) + 300)
 
 
-def test_only_a_client_id_ban_in_force_ends_the_session(banned, wall, broker):
+def test_a_client_id_ban_in_force_ends_the_session(banned, wall, broker):
     banned.create("username", "u")
     banned.create("peerhost", "10.0.0.1")
     banned.create("clientid", "past", until=int(wall.now))
     assert broker.kicked == []
     banned.create("clientid", "c")
     assert broker.kicked == ["c"]
+
+
+def test_bans_in_force_are_told_to_who_enforces_them(banned, wall):
+    told = []
+    banned.on_ban = told.append
+    banned.create("username", "past", until=int(wall.now))
+    assert told == []
+    banned.create("peerhost", "::ffff:10.0.0.1")
+    banned.create("username", "u")
+    assert [(ban.kind, ban.who) for ban in told] == [("peerhost", "10.0.0.1"), ("username", "u")]
 
 
 def test_source_banned_is_about_client_ids_while_the_ban_lasts(banned, wall):
@@ -150,7 +160,7 @@ def test_the_table_is_bounded_but_makes_room_of_ended_bans(store, wall):
     banned = Banned(store, lambda clientid: None, wall, max_entries=2)
     banned.create("clientid", "a", until=int(wall.now) + 10)
     banned.create("clientid", "b", until=int(wall.now) + 1000)
-    with pytest.raises(BanRefused, match="full"):
+    with pytest.raises(TableFull, match="full"):
         banned.create("clientid", "c")
     banned.create("clientid", "b", reason="replacing needs no room")
     wall.now += 20

@@ -17,6 +17,7 @@ def collector() -> Iterator[None]:
     """Every test finds and leaves Python's own settings."""
     thresholds = gc.get_threshold()
     yield
+    memory._settled.clear()
     gc.unfreeze()
     gc.enable()
     gc.set_threshold(*thresholds)
@@ -47,6 +48,27 @@ def test_settling_freezes_what_is_there() -> None:
     memory.settle()
     assert gc.get_freeze_count() > 1000
     assert gc.get_threshold() == memory.THRESHOLDS
+
+
+def test_while_much_is_made_nothing_is_collected_and_then_it_is_old() -> None:
+    memory.settle()
+    before = gc.get_freeze_count()
+    with memory.paused():
+        assert not gc.isenabled()
+        memory.tidy()
+        made = [[] for _ in range(1000)]
+        assert gc.get_freeze_count() <= before
+        with memory.paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= len(made)
+
+
+def test_the_collector_of_a_program_around_us_is_left_alone() -> None:
+    with memory.paused():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 async def test_what_grows_old_is_frozen_and_collected_in_full_only_while_it_is_little(

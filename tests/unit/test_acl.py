@@ -66,9 +66,9 @@ async def test_the_first_answer_wins_and_none_passes_on(broker: TestBroker) -> N
 
         plug(broker, name, client_check_acl=client_check_acl)
 
-    answering("last", {"a": False, "b": False, "c": True})
-    answering("middle", {"b": True})
     answering("first", {"a": True})
+    answering("middle", {"b": True})
+    answering("last", {"a": False, "b": False, "c": True})
     client = await broker.client("c")
     assert await client.subscribe("a", "b", "c", "d") == [0, 0, 0, 0]
     assert asked == [
@@ -276,8 +276,8 @@ async def _nonsense(client: ClientInfo, action: str, topic: str) -> object:
 @pytest.mark.parametrize("broken", [_crash, _hang, _nonsense], ids=["crash", "hang", "nonsense"])
 async def test_a_broken_backend_denies(broker: TestBroker, broken: object) -> None:
     """Also when a backend behind it would allow, and when no match would."""
-    backend(broker, name="behind")
     plug(broker, "broken", client_check_acl=broken)
+    backend(broker, name="behind")
     heard = listen(broker)
     client = await broker.client("c")
     await client.send(make_publish("t", b"", 1, False, False, 1, None))

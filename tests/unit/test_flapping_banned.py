@@ -81,14 +81,16 @@ async def test_bans_count_only_where_the_zone_asks(broker: TestBroker, version: 
 
 @both_families
 @guarded()
-async def test_a_ban_of_a_client_ends_its_session_and_no_other_kind_does(broker: TestBroker, version: int) -> None:
-    """[12.1] clientid bans kick at once; user name and address bans only affect new connections."""
+@pytest.mark.parametrize(("kind", "who"), [("clientid", "c"), ("username", "ann"), ("peerhost", "127.0.0.1")])
+async def test_a_ban_ends_the_session_of_who_is_connected(
+    broker: TestBroker, version: int, kind: str, who: str
+) -> None:
+    """[12.1] clientid bans kick at once. Ours: so do those of user names and addresses."""
     recorder = Recorder(broker)
     client = await broker.client("c", version=version, username="ann")
-    broker.node.banned.create("username", "ann")
-    broker.node.banned.create("peerhost", "127.0.0.1")
+    broker.node.banned.create(kind, "other" if kind != "peerhost" else "10.9.9.9")
     await client.ping()
-    broker.node.banned.create("clientid", "c")
+    broker.node.banned.create(kind, who)
     assert await client.closed() == (0x98 if version == 5 else None)
     assert recorder.of("c")[-1] == ("session.terminated", "kicked")
     assert broker.node.find("c") is None

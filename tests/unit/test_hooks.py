@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import pluggy
 import pytest
 import trio
 from pubsub_helpers import config, messages, plug, props
@@ -19,7 +20,7 @@ from trioemqx.core.access import AuthStep
 from trioemqx.core.session import Session
 from trioemqx.hooks import Drop, Hooks, Refuse
 from trioemqx.hookspecs import AsyncHooks, SyncHooks, hookimpl
-from trioemqx.services.plugins import PluginRefused
+from trioemqx.services.plugins import HookRegistry, PluginRefused
 from trioemqx.testing import Closed, Refused, TestBroker, make_publish, running
 from trioemqx.types import ClientInfo, Credentials, Message, Properties, SubOpts, Verdict
 
@@ -33,7 +34,8 @@ SYNC = points(SyncHooks)
 NOTIFY = """client_connected client_disconnected client_check_acl_complete session_created session_subscribed
 session_unsubscribed session_resumed session_discarded session_takeovered session_terminated message_acked
 message_dropped delivery_dropped delivery_completed""".split()
-TRANSFORM = sorted(set(SYNC) - set(NOTIFY))
+DECIDE = ["client_check_acl_now", "tls_handshake_psk_lookup"]
+TRANSFORM = sorted(set(SYNC) - set(NOTIFY) - set(DECIDE))
 
 
 def arguments(point: str) -> list[str]:
@@ -89,10 +91,12 @@ async def test_the_order_of_a_whole_life(broker: TestBroker) -> None:
         "client_connected",
         "client_connack",
         "client_check_acl",
+        "client_check_acl_now",
         "client_check_acl_complete",
         "client_subscribe",
         "session_subscribed",
         "client_check_acl",
+        "client_check_acl_now",
         "client_check_acl_complete",
         "message_publish",
         "message_delivered",
@@ -258,9 +262,9 @@ async def test_client_authenticate_first_verdict_wins(broker: TestBroker) -> Non
 
         plug(broker, name, client_authenticate=client_authenticate)
 
-    backend("last", Verdict(0x87))
-    backend("decides", Verdict(0, is_superuser=True, mountpoint="m/", extra={"k": "v"}))
     backend("passes", None)
+    backend("decides", Verdict(0, is_superuser=True, mountpoint="m/", extra={"k": "v"}))
+    backend("last", Verdict(0x87))
     await broker.client("c")
     assert asked == ["passes", "decides"]
     info = broker.node.find("c").info
@@ -307,6 +311,49 @@ async def test_hook_client_check_acl_complete(broker: TestBroker) -> None:
         ["publish", "b", True, False],
         ["publish", "b", True, True],
     ]
+
+
+async def test_hook_client_check_acl_now(broker: TestBroker) -> None:
+    """Rules in memory: asked without a detour, in one order with those that wait; asked again where one has to wait."""
+    asked: list[str] = []
+
+    def client_check_acl_now(client: ClientInfo, action: str, topic: str) -> bool | None:
+        asked.append(f"{action} {topic}")
+        return {"yes": True, "no": False}.get(topic)
+
+    async def client_check_acl(topic: str) -> bool | None:
+        asked.append(f"waits for {topic}")
+        return topic == "other"
+
+    plug(broker, "rules", client_check_acl_now=client_check_acl_now)
+    client = await broker.client("c")
+    assert await client.subscribe("yes", "no", "else") == [0, 0x87, 0]
+    assert asked == ["subscribe yes", "subscribe no", "subscribe else"]
+    plug(broker, "backend", client_check_acl=client_check_acl)
+    asked.clear()
+    assert await client.publish("yes", qos=1) in (0, 0x10)
+    assert await client.publish("other", qos=1) in (0, 0x10)
+    assert await client.publish("another", qos=1) == 0x87
+    assert asked == [
+        "publish yes",
+        *("publish other", "publish other", "waits for other"),
+        *("publish another", "publish another", "waits for another"),
+    ]
+
+
+def test_hook_tls_handshake_psk_lookup() -> None:
+    registry = HookRegistry()
+
+    class Keys:
+        @hookimpl
+        def tls_handshake_psk_lookup(self, identity: str) -> bytes | None:
+            if identity == "crash":
+                raise ValueError(identity)
+            return b"key" if identity == "known" else None
+
+    registry.register(Keys(), "keys")
+    lookup = registry.compiled.run_psk_lookup
+    assert [lookup(identity) for identity in ("known", "unknown", "crash")] == [b"key", None, None]
 
 
 # -- subscriptions (what the answers do is in test_subscribe) ----------------------------------------------------------
@@ -358,8 +405,8 @@ async def test_the_filters_of_one_hook_are_those_of_the_next(broker: TestBroker)
 
         plug(broker, name, client_subscribe=client_subscribe)
 
-    adding("2")
     adding("1")
+    adding("2")
     await broker.client("c", subscribe="t")
     assert seen == ["t", "t/1"]
     assert list(broker.node.find("c").subscriptions) == ["t/1/2"]
@@ -449,8 +496,8 @@ async def test_message_publish_folds_in_order(broker: TestBroker) -> None:
 
         plug(broker, name.decode(), message_publish=message_publish)
 
-    adding(b"2")
     adding(b"1")
+    adding(b"2")
     watcher = await broker.client("w", subscribe="t", qos=2)
     client = await broker.client("c")
     for qos in (0, 1, 2):
@@ -464,9 +511,9 @@ async def test_message_publish_drop_ends_the_chain(broker: TestBroker) -> None:
     def message_publish(message: Message) -> None:
         raise Drop
 
-    plug(broker, "last", message_publish=lambda message: heard.append("last"))
-    plug(broker, "drops", message_publish=message_publish)
     plug(broker, "first", message_publish=lambda message: heard.append("first"))
+    plug(broker, "drops", message_publish=message_publish)
+    plug(broker, "last", message_publish=lambda message: heard.append("last"))
     watcher = await broker.client("w", subscribe="t")
     client = await broker.client("c")
     assert await client.publish("t", b"x", qos=1) == 0x10
@@ -597,28 +644,72 @@ async def test_hook_delivery_completed(broker: TestBroker) -> None:
 
 
 async def test_order_of_implementations(broker: TestBroker) -> None:
-    """Last registered first; `tryfirst` before all of those and `trylast` after them."""
+    """A higher priority first, equal ones as they were registered; a replacement keeps its place."""
     heard: list[str] = []
 
-    def register(name: str, **options: bool) -> None:
+    def made(name: str, priority: int = 0) -> object:
         class Plugin:
-            @hookimpl(**options)
+            @hookimpl(priority=priority)
             def message_publish(self, message: Message) -> None:
                 heard.append(name)
 
-        broker.node.hooks.register(Plugin(), name)
+        return Plugin()
 
-    register("trylast", trylast=True)
-    register("one")
-    register("tryfirst", tryfirst=True)
-    register("two")
+    hooks = broker.node.hooks
+    for name, priority in (("last", -1), ("one", 0), ("rewrite", 1000), ("two", 0)):
+        hooks.register(made(name, priority), name)
+    hooks.register(made("set", 0), "set", priority=5)
     broker.node.publish(Message("t", b""))
-    assert heard == ["tryfirst", "two", "one", "trylast"]
-    assert broker.node.hooks.unregister("two")
-    assert not broker.node.hooks.unregister("two")
+    assert heard == ["rewrite", "set", "one", "two", "last"]
+    assert dict(hooks.describe())["message_publish"] == [
+        ("rewrite", 1000),
+        ("set", 5),
+        ("one", 0),
+        ("two", 0),
+        ("last", -1),
+    ]
+    assert hooks.unregister("two")
+    assert not hooks.unregister("two")
+    hooks.replace(made("another"), "one")
+    hooks.register(made("three"), "three")
     heard.clear()
     broker.node.publish(Message("t", b""))
-    assert heard == ["tryfirst", "one", "trylast"]
+    assert heard == ["rewrite", "set", "another", "three", "last"]
+
+
+@config(auth_order="second,http", acl_order="second")
+async def test_auth_order_and_acl_order_come_first(broker: TestBroker) -> None:
+    asked: list[str] = []
+
+    def backend(name: str) -> None:
+        async def client_authenticate() -> None:
+            asked.append(name)
+
+        async def client_check_acl() -> None:
+            asked.append(f"{name} acl")
+
+        def client_check_acl_now() -> None:
+            asked.append(f"{name} acl now")
+
+        plug(
+            broker,
+            name,
+            client_authenticate=client_authenticate,
+            client_check_acl=client_check_acl,
+            client_check_acl_now=client_check_acl_now,
+        )
+
+    for name in ("first", "emqx_auth_http", "second"):
+        backend(name)
+    client = await broker.client("c")
+    assert asked == ["second", "emqx_auth_http", "first"]
+    asked.clear()
+    await client.publish("t", qos=1)
+    assert asked == [
+        *("second acl", "second acl now"),
+        *("first acl", "first acl now"),
+        *("emqx_auth_http acl", "emqx_auth_http acl now"),
+    ]
 
 
 def crashing(point: str) -> Callable[..., Any]:
@@ -635,7 +726,9 @@ def crashing(point: str) -> Callable[..., Any]:
     return crash
 
 
-HARMLESS = [point for point in SYNC if point != "client_connect"]
+HARMLESS = [
+    point for point in SYNC if point not in ("client_connect", "client_check_acl_now", "tls_handshake_psk_lookup")
+]
 
 
 async def test_crashes_stay_with_their_plugin(broker: TestBroker, caplog: pytest.LogCaptureFixture) -> None:
@@ -664,10 +757,12 @@ async def test_crashes_stay_with_their_plugin(broker: TestBroker, caplog: pytest
     await watcher.ping()
 
 
-@pytest.mark.parametrize("point", ["client_authenticate", "client_enhanced_authenticate", "client_check_acl"])
+@pytest.mark.parametrize(
+    "point", ["client_authenticate", "client_enhanced_authenticate", "client_check_acl", "client_check_acl_now"]
+)
 async def test_crashes_that_deny(broker: TestBroker, point: str) -> None:
     plug(broker, **{point: crashing(point)})
-    if point == "client_check_acl":
+    if point.startswith("client_check_acl"):
         client = await broker.client("c")
         assert await client.publish("t", b"", qos=1) == 0x87
     else:
@@ -723,7 +818,7 @@ async def test_the_colour_counts_under_another_name_too(broker: TestBroker) -> N
 
 async def test_wrappers_are_refused(broker: TestBroker) -> None:
     class Plugin:
-        @hookimpl(wrapper=True)
+        @pluggy.HookimplMarker("trioemqx")(wrapper=True)
         def message_publish(self, message: Message):
             return (yield)
 
@@ -754,7 +849,7 @@ async def test_any_of_the_arguments_by_name(broker: TestBroker) -> None:
     )
     client = await broker.client("c")
     await client.publish("t", b"", qos=1)
-    assert heard == [(True, "publish", "c"), "t", "none"]
+    assert heard == ["none", "t", (True, "publish", "c")]
 
 
 async def test_all_points_by_all_arguments(broker: TestBroker) -> None:
@@ -789,8 +884,8 @@ async def test_a_chain_changes_while_it_runs(broker: TestBroker) -> None:
         broker.node.hooks.unregister("second")
         broker.node.hooks.unregister("first")
 
-    plug(broker, "second", message_publish=lambda message: heard.append("second"))
     plug(broker, "first", message_publish=message_publish)
+    plug(broker, "second", message_publish=lambda message: heard.append("second"))
     broker.node.publish(Message("t", b""))
     broker.node.publish(Message("t", b""))
     assert heard == ["first", "second"]
@@ -820,6 +915,6 @@ async def test_qos2_in_runs_the_publish_hook_once(broker: TestBroker) -> None:
 
 def test_every_point_is_compiled_and_tested() -> None:
     hooks = Hooks()  # a compiled one has no __dict__
-    compiled = {name for name in dir(hooks) if getattr(hooks, name) == ()}
+    compiled = {name for name in dir(hooks) if getattr(hooks, name) == ()} - {"acl"}
     tested = {name.removeprefix("test_hook_") for name in globals() if name.startswith("test_hook_")}
     assert set(ASYNC) | set(SYNC) == compiled == tested

@@ -17,20 +17,33 @@ LAYERS = [
     "metrics",
     "hooks",
     "hookspecs",
+    "ctl",
     "config",
     "codec",
     "core",
     "services",
+    "rules",
+    "plugin",
+    "scaffold",
     "cluster",
     "listeners",
+    "dashboard",
+    "api",
     "wiring",
+    "facade",
+    "ending",
     "node",
     "supervisor",
     "cli",
     "__main__",
+    "testclient",
+    "apitest",
     "testing",
 ]
-"""A module may import from its own layer and from those before it."""
+"""A module may import from its own layer and from those before it. `plugin` is the facade that plugins and modules see;
+`ctl` is the client of a socket and knows nothing of the broker."""
+FOR_PLUGINS = {"trioemqx.plugin"}
+FOR_TESTS_OF_PLUGINS = {*FOR_PLUGINS, "trioemqx.testing"}
 LEAVES = {"errors", "types", "metrics", "hooks"}
 PURE = {*LEAVES, "codec", "core"}
 """Layers that are synchronous and compiled. They know nothing of configuration files either."""
@@ -99,6 +112,57 @@ def test_imports_only_point_down() -> None:
         if LAYERS.index(target) > LAYERS.index(layer_of(path))
     ]
     assert wrong == []
+
+
+def test_the_facade_of_plugins_is_used_by_nothing_below_the_command_line() -> None:
+    """The broker knows the classes behind it; only `testing` may look at it, as a plugin does."""
+    users = {layer_of(path) for path in sources() if "plugin" in layers_imported(path)}
+    assert users <= {"testing"}
+
+
+def test_ctl_knows_nothing_of_the_broker() -> None:
+    assert list(layers_imported(ROOT / "ctl.py")) == []
+
+
+def test_plugins_and_modules_use_the_public_api_only() -> None:
+    files = [path for folder in ("plugins", "modules") for path in (CHECKOUT / folder).rglob("*.py")]
+    assert len(files) > 3
+    wrong = [
+        f"{path.relative_to(CHECKOUT)} must not import {name}"
+        for path in files
+        for name in trioemqx_imports(path)
+        if name not in (FOR_TESTS_OF_PLUGINS if "tests" in path.parts[:-1] else FOR_PLUGINS)
+    ]
+    assert wrong == []
+
+
+def trioemqx_imports(path: Path) -> Iterator[str]:
+    """What a file imports of trioemqx, by the name of the module. Relative imports stay in the plugin."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            module = node.module or ""
+            names = [f"trioemqx.{alias.name}" for alias in node.names] if module == "trioemqx" else [module]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "trioemqx")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from trioemqx.plugin import Plugin", ["trioemqx.plugin"]),
+        ("from trioemqx import plugin, node", ["trioemqx.plugin", "trioemqx.node"]),
+        ("import trioemqx.core.broker as x", ["trioemqx.core.broker"]),
+        ("import trioemqx", ["trioemqx"]),
+        ("from . import words\nfrom .trioemqx import x\nimport trio", []),
+        ("def f():\n    from trioemqx.services import alarms", ["trioemqx.services"]),
+    ],
+)
+def test_the_search_for_imports_of_plugins_finds_them(tmp_path: Path, source: str, names: list[str]) -> None:
+    (tmp_path / "x.py").write_text(source)
+    assert list(trioemqx_imports(tmp_path / "x.py")) == names
 
 
 def test_codec_and_core_know_no_configuration() -> None:

@@ -9,8 +9,7 @@ import pytest
 import trio
 from pubsub_helpers import config, messages, plug
 
-from trioemqx.config.errors import ConfigErrors
-from trioemqx.testing import Client, TestBroker, running
+from trioemqx.testing import Client, TestBroker
 from trioemqx.types import Message
 
 ROOT = "$SYS/brokers"
@@ -211,9 +210,11 @@ async def test_the_qos_can_be_set(broker: TestBroker) -> None:
     assert [packet.qos for packet in await messages(watcher, 1)] == [0]
 
 
-async def test_a_wrong_qos_stops_the_start() -> None:
-    with pytest.raises(ConfigErrors, match=r"module\.presence\.qos"):
-        await running({"module": {"presence": {"qos": 3}}}).__aenter__()
+@config(module={"presence": {"qos": 3}})
+async def test_a_wrong_qos_is_an_alarm(broker: TestBroker) -> None:
+    (alarm,) = broker.alarms().items()
+    assert alarm[0] == "plugin_not_loaded/emqx_mod_presence"
+    assert "modules.emqx_mod_presence.qos: expected 0, 1 or 2" in str(alarm[1]["reason"])
 
 
 async def test_a_name_that_cannot_be_part_of_a_topic(broker: TestBroker) -> None:
