@@ -40,7 +40,11 @@ class Broker:
     environment: dict[str, str] = field(default_factory=dict)
     prompt: list[str] | None = None
     """The command for measuring latency, where that wants another configuration than throughput."""
+    http_port: int = 0
+    """Where its HTTP API is; 0: it has none."""
     process: subprocess.Popen[bytes] | None = None
+    started_in: float = 0.0
+    """Seconds from the start of the process until it listened, the last time."""
 
     @property
     def home(self) -> Path:
@@ -50,6 +54,7 @@ class Broker:
     def start(self, prompt: bool = False, environment: dict[str, str] | None = None) -> None:
         """Start it and wait until it accepts connections. Raises Unavailable with the end of its log."""
         command = self.prompt if prompt and self.prompt else self.command
+        begin = time.monotonic()
         with (self.home / "log.txt").open("wb") as log:
             self.process = subprocess.Popen(
                 pinned(BROKER_CORE, command),
@@ -59,9 +64,9 @@ class Broker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + 30
-        while self.process.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None and time.monotonic() < begin + 60:
             if self._listens():
+                self.started_in = time.monotonic() - begin
                 time.sleep(0.5)
                 return
             time.sleep(0.05)
@@ -84,12 +89,12 @@ class Broker:
             raise Unavailable(f"{self.name} is not running:\n{self.log()[-2000:]}")
 
     def stop(self) -> None:
-        """Ask it to end, insist after ten seconds."""
+        """Ask it to end, insist after thirty seconds."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -146,6 +151,9 @@ zone = "external"
 max_conn_rate = 1000000
 max_connections = 1024000
 send_timeout = "10m"
+
+[management.listener]
+http = "127.0.0.1:{http_port}"
 """
 
 
@@ -154,7 +162,9 @@ def sources(package: Path) -> str:
     interpreted can only be compared when it is the same."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+        name = path.relative_to(package)
+        if name.parts[0] not in ("plugins", "modules"):  # a wheel carries these along
+            digest.update(str(name).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -177,8 +187,8 @@ def ours(name: str, python: Path, port: int, native: bool) -> Broker:
     if sources(Path(package.strip()).parent) != sources(CHECKOUT / "trioemqx"):
         raise Unavailable(f"{name}: {python} has trioemqx from other sources than this checkout: install it again")
     command = [str(python), "-m", "trioemqx", "start", "--config", "emqx.toml"]
-    broker = Broker(name, f"trioemqx {version}, Python {runtime}", port, command, environment)
-    return _with_config(broker, "emqx.toml", OURS.format(port=port))
+    broker = Broker(name, f"trioemqx {version}, Python {runtime}", port, command, environment, http_port=free_port())
+    return _with_config(broker, "emqx.toml", OURS.format(port=port, http_port=broker.http_port))
 
 
 MOSQUITTO = """\

@@ -5,19 +5,33 @@ Each probe starts a fresh broker, measures it alone and stops it.
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import api
 import load
-from brokers import Broker
+from brokers import Broker, Unavailable
 from client import Client, publish_frame, relay_rate
 
 PACED = "-P 50 -S 50 -T 50 -r 100 -w 100 -q 0"
 """50 publishers, each 100 messages a second to a subscriber of its own."""
+
+HOT = b'{"temp": 25.5, "unit": "C", "seq": 17}'
+COLD = b'{"temp": 15.5, "unit": "C", "seq": 17}'
+RULE = {
+    "rawsql": 'SELECT payload, topic(2) AS n FROM "t/#" WHERE payload.temp > 20',
+    "actions": [{"name": "republish", "params": {"target_topic": "o/${n}", "target_qos": 0}}],
+}
+"""Its messages are as long as those it sees."""
 
 MEGABYTE = 1 << 20
 
@@ -155,3 +169,66 @@ def longest_turn(broker: Broker, options: str, seconds: int) -> float | None:
         load.run(broker.port, options, seconds)
     found = LONGEST_TURN.search(broker.log())
     return float(found[1]) if found else None
+
+
+def http_api(broker: Broker, clients: int, seconds: int) -> api.Api:
+    """The HTTP API with `clients` connected, ten subscriptions each."""
+    with running(broker):
+        return api.measure(broker, clients, 10, seconds)
+
+
+def hooks(broker: Broker) -> dict[str, float]:
+    """What hooks cost in one of our variants: `hooks.measure`, in its Python, on the broker's core."""
+    return in_process(broker, "hooks.py")
+
+
+@dataclass
+class Rules:
+    """`each` is what `rules.measure` gives, nothing for a broker without rules; the others are messages a second from
+    one client to another: as they are, as they are while a rule looks into each of them in vain, and by a rule that
+    looks into each and republishes it."""
+
+    each: dict[str, float]
+    plain_per_s: float
+    judged_per_s: float = 0.0
+    by_rule_per_s: float = 0.0
+
+
+def rules(broker: Broker, messages: int) -> Rules:
+    """What rules cost in one of our variants; of another broker, what forwarding costs."""
+    plain = _relayed(broker, messages, None, HOT)
+    if not broker.http_port:
+        return Rules({}, plain)
+    in_vain = {"rawsql": RULE["rawsql"], "actions": [{"name": "do_nothing"}]}
+    judged = _relayed(broker, messages, in_vain, COLD)
+    return Rules(in_process(broker, "rules.py"), plain, judged, _relayed(broker, messages, RULE, HOT, "o/#"))
+
+
+def _relayed(broker: Broker, messages: int, rule: dict[str, Any] | None, payload: bytes, arrive: str = "t/#") -> float:
+    with running(broker):
+        if rule is not None:
+            api.Http(broker.http_port).request("POST", "/rules", json.dumps(rule).encode())
+        subscriber, publisher = Client(broker.port, "subscriber"), Client(broker.port, "publisher")
+        subscriber.subscribe([arrive], deadline=time.monotonic() + 30)
+        frames = [publish_frame(f"t/{number % 1000:03}", payload) for number in range(messages)]
+        rate = relay_rate(publisher, [subscriber], frames)
+        publisher.close()
+        subscriber.close()
+    return rate
+
+
+def in_process(broker: Broker, script: str) -> dict[str, float]:
+    """What a script of this folder measures, in the Python of a variant and on the broker's core."""
+    path = str(Path(__file__).resolve().with_name(script))
+    environment = {**os.environ, **broker.environment}
+    done = subprocess.run(
+        load.pinned(load.BROKER_CORE, [broker.command[0], path]),
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    if done.returncode:
+        raise Unavailable(done.stderr.strip().splitlines()[-1])
+    found: dict[str, float] = json.loads(done.stdout)
+    return found

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import load
+from api import Api
 from brokers import Broker
-from probes import Connections, Stuck, Subscriptions
+from probes import Connections, Rules, Stuck, Subscriptions
+from retained import DEAF, Retained
 from workloads import Cell, Table
 
 REFERENCE = "mosquitto"
@@ -160,3 +162,105 @@ def turns(results: dict[str, dict[str, float | None]]) -> str:
     about = "0.0: no turn used up its slice. Other work on the broker's core counts as well."
     table = markdown(["broker", *workloads], rows)
     return f"## Longest turn of the event loop under full load, ms\n\n{about}\n\n{table}\n"
+
+
+def hooks(results: dict[str, dict[str, float]]) -> str:
+    """What plugins at `message.publish` cost."""
+    rows = []
+    for name, found in results.items():
+        bare = found["0"]
+        cells = [f"{found[count]:.0f} (+{found[count] - bare:.0f})" for count in ("1", "3", "10")]
+        rows.append([name, f"{found['test']:.0f}", f"{bare:.0f}", *cells])
+    about = "Inside the broker, to one subscriber, without reading and writing. A hook does nothing but return."
+    head = ["broker", "look at an empty point, from Python", "no hook", "one hook", "three", "ten"]
+    return f"## Hooks on message.publish, ns per message\n\n{about}\n\n{markdown(head, rows)}\n"
+
+
+def rules(results: dict[str, Rules]) -> str:
+    """What rules cost."""
+    cases = list(next(found.each for found in results.values() if found.each))
+    rows = []
+    for name, found in results.items():
+        cells = ["–"] * len(cases)
+        relayed = short(found.plain_per_s)
+        if found.each:
+            bare = found.each["idle"]
+            cells = [f"{bare:.1f}", *(f"{found.each[case]:.1f} (+{found.each[case] - bare:.1f})" for case in cases[1:])]
+            relayed += f" / {short(found.judged_per_s)} / {short(found.by_rule_per_s)}"
+        rows.append([name, *cells, relayed])
+    about = (
+        "µs per message inside the broker, to nobody, without reading and writing. `elsewhere`: 1000 rules on other "
+        "topics. The others: one with `WHERE payload.temp > 20`, which is false (`filtered`) or republishes "
+        "(`matching`). Last: messages a second from one client to another: as they are, as they are while such a rule "
+        "looks into each of them in vain, and republished by such a rule."
+    )
+    head = ["broker", "no rule", *cases[1:], "relayed: plain / judged / by a rule"]
+    return f"## Rules\n\n{about}\n\n{markdown(head, rows)}\n"
+
+
+def http_api(results: dict[str, Api], clients: int) -> str:
+    """Lists and publishing by HTTP, and what MQTT notices of it."""
+    titles = list(next(iter(results.values())).lists) if results else []
+    lists = [
+        [title, *(f"{one.lists[title][0]:.1f} / {one.lists[title][1]:.1f}" for one in results.values())]
+        for title in titles
+    ]
+    rows = [
+        [
+            name,
+            short(one.single_per_s),
+            short(one.batch_per_s),
+            f"{short(one.quiet_per_s)} / {short(one.pulled_per_s)}",
+            f"{one.quiet.p99_ms:.2f} / {one.pulled.p99_ms:.2f}",
+            f"{one.quiet.max_ms:.1f} / {one.pulled.max_ms:.1f}",
+        ]
+        for name, one in results.items()
+    ]
+    head = [
+        "broker",
+        "POST /mqtt/publish, requests/s",
+        "publish_batch of 100, messages/s",
+        "MQTT 10 → 10 messages/s, alone / with five lists a second",
+        "MQTT p99 ms at 5000/s, alone / with lists",
+        "slowest of them, ms",
+    ]
+    about = f"{clients:,} clients connected, ten subscriptions each; one kept-alive connection."
+    return (
+        f"## The HTTP API\n\n{about}\n\nLists: median / slowest of 30, ms.\n\n"
+        f"{markdown(['list', *results], lists)}\n\n{markdown(head, rows)}\n"
+    )
+
+
+def retained(results: dict[str, Retained]) -> str:
+    """Many retained messages, and one who wants them all beside others who have work to do."""
+    rows = [
+        [
+            name,
+            short(one.fill_per_s),
+            f"{one.start:.1f}" if one.start else "–",
+            short(one.bytes_each),
+            f"{one.first * 1000:.1f} / {one.last:.1f}",
+            f"{one.alone.p99_ms:.2f} / {one.beside.p99_ms:.2f} ({one.beside.max_ms:.1f})",
+            f"{one.walks:.1f}",
+            f"{one.deaf_bytes / DEAF / 1024:.0f} KiB",
+            "–" if one.longest is None else f"{one.longest:.1f}",
+        ]
+        for name, one in results.items()
+    ]
+    head = [
+        "broker",
+        "filled/s",
+        "start with them, s",
+        "bytes each",
+        "`#`: first, ms / last, s",
+        "p99 ms of others, alone / beside walks (max)",
+        "walks meanwhile",
+        "a deaf receiver",
+        "longest turn, ms",
+    ]
+    count = next(iter(results.values())).count if results else 0
+    about = (
+        f"{count:,} topics with 64 bytes each, published at QoS 1. A walk is somebody who subscribes to all of them; "
+        "the others send 5000 messages a second."
+    )
+    return f"## Retained messages\n\n{about}\n\n{markdown(head, rows)}\n"

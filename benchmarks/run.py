@@ -19,11 +19,23 @@ from typing import TypeVar
 import brokers
 import probes
 import report
+import retained
 import workloads
 from brokers import CHECKOUT, Broker, Unavailable
 from load import HERE, LoadFailed
 
-SECTIONS = ["throughput", "connections", "latency", "subscriptions", "stuck", "turns"]
+SECTIONS = [
+    "throughput",
+    "connections",
+    "latency",
+    "subscriptions",
+    "stuck",
+    "turns",
+    "hooks",
+    "rules",
+    "api",
+    "retained",
+]
 OURS = ["compiled", "interpreted"]
 
 
@@ -119,11 +131,28 @@ def measure(found: list[Broker], options: argparse.Namespace) -> list[str]:
         "stuck": lambda: report.stuck(
             each(found, "stuck receiver", lambda broker: probes.stuck_receiver(broker, backlog, seconds)), backlog
         ),
+        "api": lambda: report.http_api(
+            each(mine, "HTTP API", lambda broker: probes.http_api(broker, 1000 if options.quick else 10_000, seconds)),
+            1000 if options.quick else 10_000,
+        ),
+        "hooks": lambda: report.hooks(each(mine, "hooks", probes.hooks)),
+        "rules": lambda: report.rules(
+            each(found, "rules", lambda broker: probes.rules(broker, 20_000 if options.quick else 200_000))
+        ),
+        "retained": lambda: report.retained(
+            each(
+                found,
+                "retained",
+                lambda broker: retained.measure(
+                    broker, 20_000 if options.quick else 1_000_000, 2 * seconds, broker.name in OURS
+                ),
+            )
+        ),
         "turns": lambda: report.turns(each(mine, "longest turn", lambda broker: longest_turns(broker, seconds))),
     }
     written = []
     for name in options.sections:
-        if name == "turns" and not mine:
+        if name in ("turns", "hooks", "rules", "api") and not mine:
             continue
         written.append(sections[name]())
         print("\n" + written[-1], flush=True)
