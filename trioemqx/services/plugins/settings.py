@@ -2,7 +2,8 @@
 
 The strongest wins: `EMQX_PLUGINS__<NAME>__<KEY>` and the tables of `etc/emqx.toml` (both are in the `Config` already),
 then `<plugins.etc_dir>/<name>.toml`, and where there is none the `etc/<name>.toml` that the plugin ships. Settings that
-EMQX keeps under a name of their own (`auth.http.timeout`) are found there as well.
+EMQX keeps under a name of their own (`auth.http.timeout`) are found there as well. Long, because an error names the
+place a value is from, so that finding and checking it go together.
 """
 
 from __future__ import annotations
