@@ -29,7 +29,7 @@ def read_saved(folder: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_SIZE + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the folder is told by who writes there
         return {}
     except OSError as problem:
         raise _broken(path, f"cannot be read: {problem.strerror}") from None
