@@ -25,6 +25,8 @@ def _points(declared: type) -> list[str]:
 
 ASYNC_POINTS: Final = frozenset(_points(AsyncHooks))
 POINTS: Final = ASYNC_POINTS | frozenset(_points(SyncHooks))
+MARK: Final = f"{PROJECT}_impl"
+"""The attribute that `hookimpl` leaves at a function."""
 ACL_POINTS: Final = ("client_check_acl", "client_check_acl_now")
 
 
@@ -151,12 +153,18 @@ def denying(point: str) -> Callable[..., Any]:
 
 
 class _Manager(pluggy.PluginManager):
-    """Leaves properties alone: what they give may be there only once the plugin has started."""
+    """Leaves properties alone: what they give may be there only once the plugin has started. Most methods of a plugin
+    implement nothing, so they are told apart without pluggy's thorough search."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         """What `hookimpl` noted at a method; None for anything else."""
-        if isinstance(inspect.getattr_static(plugin, name, None), property | functools.cached_property):
-            return None
+        cls = type(plugin)
+        if hasattr(plugin, "__dict__") and name not in vars(plugin):
+            found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+            if isinstance(found, property | functools.cached_property):
+                return None
+            if inspect.isroutine(found) and not hasattr(found, MARK):
+                return None
         return super().parse_hookimpl_opts(plugin, name)
 
 

@@ -109,7 +109,7 @@ class Routes:
 
     def __init__(self, endpoints: Iterable[Endpoint] = ()) -> None:
         self._by_length: dict[tuple[str, int], list[tuple[tuple[str, ...], Endpoint]]] = {}
-        self._plain: dict[tuple[str, tuple[str, ...]], Endpoint] = {}
+        self._plain: dict[tuple[str, tuple[str, ...]], Endpoint] | None = None
         self.endpoints: list[Endpoint] = []
         self.above: Routes | None = None
         """A table that is asked first: what it finds cannot be added here."""
@@ -121,32 +121,33 @@ class Routes:
         parts = endpoint.parts
         shape = _shape(parts)
         among = self._by_length.setdefault((endpoint.method, len(parts)), [])
-        hidden = self.above is not None and self.above.find(endpoint.method, parts) is not None
+        hidden = self.above is not None and self.above._search(endpoint.method, parts) is not None
         if hidden or any(_shape(other) == shape for other, _ in among):
             raise ValueError(f"{endpoint.method} {endpoint.path}: there is such an endpoint already")
         among.append((parts, endpoint))
         self.endpoints.append(endpoint)
-        self._index()
+        self._plain = None
 
     def remove(self, endpoint: Endpoint) -> None:
         """Take one out."""
         self.endpoints.remove(endpoint)
         among = self._by_length[endpoint.method, len(endpoint.parts)]
         among[:] = [(parts, other) for parts, other in among if other is not endpoint]
-        self._index()
+        self._plain = None
 
-    def _index(self) -> None:
-        """Paths without variable parts that no earlier endpoint hides are found at once."""
-        self._plain = {}
+    def _index(self) -> dict[tuple[str, tuple[str, ...]], Endpoint]:
+        """Paths without variable parts that no earlier endpoint hides; these are found at once."""
+        found = {}
         for endpoint in self.endpoints:
             parts = endpoint.parts
-            if not any(part.startswith("{") for part in parts):
-                found = self._search(endpoint.method, parts)
-                if found is endpoint:
-                    self._plain[endpoint.method, parts] = endpoint
+            if not any(part[0] == "{" for part in parts) and self._search(endpoint.method, parts) is endpoint:
+                found[endpoint.method, parts] = endpoint
+        return found
 
     def find(self, method: str, segments: tuple[str, ...]) -> Endpoint | None:
         """The endpoint for the segments of a raw path, or None."""
+        if self._plain is None:
+            self._plain = self._index()
         return self._plain.get((method, segments)) or self._search(method, segments)
 
     def _search(self, method: str, segments: tuple[str, ...]) -> Endpoint | None:
