@@ -1,7 +1,7 @@
 """One listener: its socket, who may connect to it, and what it counts.
 
 Long, because opening, moving and closing it change the same few fields.
-the same few fields."""
+"""
 
 from __future__ import annotations
 
