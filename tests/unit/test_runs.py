@@ -77,6 +77,8 @@ async def _outcome(
     return heard, metrics, inside
 
 
+BARE = {"plugins": {"load": ["emqx_retainer"]}, "modules": {"load": []}}
+"""Each example starts two brokers, which need no more."""
 FRAME = st.tuples(
     st.sampled_from(["t", "t", "t", "u", "nobody"]),
     st.sampled_from([0, 1, 1, 1, 25, 200]),
@@ -96,7 +98,7 @@ def test_one_chunk_or_many(version: int, upgrade: bool, wanted: list[tuple[str, 
         )
         for i, (topic, size, qos, retain) in enumerate(wanted)
     ]
-    tree: dict[str, Any] = {"zone": {"default": {"upgrade_qos": upgrade}}}
+    tree: dict[str, Any] = {"zone": {"default": {"upgrade_qos": upgrade}}, **BARE}
 
     async def both() -> None:
         assert await _outcome(tree, version, frames, True) == await _outcome(tree, version, frames, False)

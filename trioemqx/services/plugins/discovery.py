@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,7 +91,7 @@ def _inside(folder: Path) -> Iterator[Found]:
 def is_project(folder: Path) -> bool:
     """True for the folder of one plugin: its pyproject.toml says which API it is for."""
     try:
-        described = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+        described = _toml((folder / "pyproject.toml").read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
     return "api" in _table(described, "tool", "trioemqx")
@@ -142,7 +143,7 @@ def _in_folder(folder: Path) -> Found:
     says the project's entry point, and if it has none the folder."""
     file = folder / "pyproject.toml"
     try:
-        described = tomllib.loads(file.read_text("utf-8"))
+        described = _toml(file.read_text("utf-8"))
     except FileNotFoundError:
         return Found(folder.name, "plugin", folder, folder, problem=f"{folder} has no pyproject.toml")
     except (OSError, ValueError, RecursionError) as error:
@@ -155,6 +156,12 @@ def _in_folder(folder: Path) -> Found:
         problem = f"{folder} has neither {module}.py nor {module}/__init__.py"
         return Found(name, "plugin", folder, folder, problem=problem)
     return _described(name, main, folder, described)
+
+
+@lru_cache(maxsize=256)
+def _toml(text: str) -> Mapping[str, Any]:
+    """A pyproject.toml, to be read only. Raises ValueError and RecursionError."""
+    return tomllib.loads(text)
 
 
 def _main_file(folder: Path, module: str) -> Path | None:
@@ -266,9 +273,15 @@ def _single(file: Path, kind: str) -> Found:
     )
 
 
-def _constants(file: Path) -> dict[str, Any]:
+def _constants(file: Path) -> Mapping[str, Any]:
     """The literal values of the upper-case names in a module; its docstring's first line is a DESCRIPTION, too."""
-    tree = ast.parse(file.read_text("utf-8"), str(file))
+    return _literals(file.read_text("utf-8"), str(file))
+
+
+@lru_cache(maxsize=256)  # a listing looks at every module, and hardly any has changed
+def _literals(text: str, file: str) -> Mapping[str, Any]:
+    """The same of a file's text. Raises SyntaxError."""
+    tree = ast.parse(text, file)
     found: dict[str, Any] = {"DESCRIPTION": (ast.get_docstring(tree) or "").partition("\n")[0]}
     for statement in tree.body:
         if isinstance(statement, ast.Assign):

@@ -102,14 +102,30 @@ class Registered:
 def implementations(plugin: object, name: str, priority: int | None = None) -> Calls:
     """The implementations of an object by point, adapted to their points' arguments. Raises PluginRefused for a
     point that does not exist, an argument it does not have, or the wrong colour."""
-    manager = _Manager(PROJECT)
-    manager.add_hookspecs(AsyncHooks)
-    manager.add_hookspecs(SyncHooks)
+    manager = _manager()
     _check_points(manager, plugin, name)
     try:
         manager.register(plugin, name)
     except pluggy.PluginValidationError as error:
+        _manager.cache_clear()  # it may know half of the plugin
         raise PluginRefused(f"{name}: {' '.join(str(error).split())}") from None
+    try:
+        return _found(manager, name, priority)
+    finally:
+        manager.unregister(plugin)
+
+
+@functools.cache
+def _manager() -> _Manager:
+    """One that knows all points and no plugin: it looks at one at a time."""
+    manager = _Manager(PROJECT)
+    manager.add_hookspecs(AsyncHooks)
+    manager.add_hookspecs(SyncHooks)
+    return manager
+
+
+def _found(manager: _Manager, name: str, priority: int | None) -> Calls:
+    """What the only plugin of a manager implements. Raises PluginRefused."""
     found = {}
     for point in sorted(POINTS):
         for implementation in getattr(manager.hook, point).get_hookimpls():
