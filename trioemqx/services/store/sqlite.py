@@ -172,9 +172,9 @@ class SqliteStore:
         """The first rows of a session. Raises StoreError when the file cannot be read."""
         return await self._ask(lambda database: database.of_session(session, limit, size))
 
-    async def flights(self, after: str = "", limit: int = 1000) -> list[Waiting]:
-        """Rows of queues that have been sent. Raises StoreError when the file cannot be read."""
-        return await self._ask(lambda database: database.flights(after, limit))
+    async def flights(self, session: str, lane: int, after: str, limit: int) -> list[Waiting]:
+        """Rows of a lane that have been sent. Raises StoreError when the file cannot be read."""
+        return await self._ask(lambda database: database.flights(session, lane, after, limit))
 
     def pending(self) -> int:
         """Operations applied but not yet durable, those of failed batches included."""
