@@ -3,9 +3,9 @@
     python benchmarks/scale.py                  some minutes, three gigabytes of disk; prints a table
     python benchmarks/scale.py --python PATH --messages 1000000
 
-The database is written by SQL, as a broker would have left it; one real session is the pattern of all. Measured: from
-the start of the process until it is ready, its memory then, and one client that takes its queue, while another pair of
-clients exchanges messages.
+The database is written by SQL, as a broker would have left it; one real session is the pattern of all. One client more
+has LONG messages. Measured: from the start of the process until it listens, what that takes of processors and memory,
+and clients that take their queues while another one sends itself a message every 2 ms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import sqlite3
 import struct
 import sys
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import TypeVar
 
 import brokers
 from brokers import Broker, Unavailable
@@ -26,7 +30,10 @@ from client import Client, packet, publish_frame, text
 from report import markdown, short
 
 SESSIONS = 10_000
+LONG = 100_000
 PAUSE = 0.002
+
+Result = TypeVar("Result")
 
 
 class Keeper(Client):
@@ -64,29 +71,36 @@ class Keeper(Client):
         return at
 
 
-def canary(port: int, seconds: float, results: multiprocessing.Queue[list[float]]) -> None:
+def canary(port: int, ended: Event, results: multiprocessing.Queue[list[float]]) -> None:
     """A client that sends itself a message every now and then; gives how long each took, in milliseconds."""
     client = Client(port, "canary")
     client.subscribe(["canary"])
     frame = publish_frame("canary", b"x" * 16)
     took = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while not ended.is_set():
         begin = time.monotonic()
         client.socket.sendall(frame)
         client.exactly(len(frame))
         took.append((time.monotonic() - begin) * 1000)
         time.sleep(PAUSE)
+    client.close()
     results.put(took)
 
 
-def during(port: int, seconds: float) -> tuple[multiprocessing.Process, multiprocessing.Queue[list[float]]]:
-    """A canary in a process of its own."""
+def beside(port: int, work: Callable[[], Result]) -> tuple[Result, str]:
+    """Do something while a canary, in a process of its own, sings; gives what came of it, and its round trips."""
     results: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
-    process = multiprocessing.Process(target=canary, args=(port, seconds, results))
+    ended = multiprocessing.Event()
+    process = multiprocessing.Process(target=canary, args=(port, ended, results))
     process.start()
     time.sleep(0.5)
-    return process, results
+    try:
+        done = work()
+    finally:
+        ended.set()
+        took = results.get()
+        process.join()
+    return done, _three(took)
 
 
 def fill(path: Path, messages: int) -> float:
@@ -100,23 +114,24 @@ def fill(path: Path, messages: int) -> float:
     connection.execute("DELETE FROM queue")
     connection.execute("DELETE FROM rows WHERE tbl IN ('sessions', 'subscriptions')")
     rows = []
-    for number in range(1, SESSIONS + 1):
+    for number in range(1, SESSIONS + 2):
         key = f"{number:016x}"
         clone = {**json.loads(session), "clientid": f"keeper-{number}"}
         rows.append(("sessions", key, json.dumps(clone)))
         clone = {**json.loads(subscription), "filter": f"to/{number}", "name": f"to/{number}"}
-        rows.append(("subscriptions", f"{key}:{number + SESSIONS:016x}", json.dumps(clone)))
+        rows.append(("subscriptions", f"{key}:{number + SESSIONS + 1:016x}", json.dumps(clone)))
     connection.executemany("INSERT INTO rows (tbl, key, row) VALUES (?, ?, ?)", rows)
     each = messages // SESSIONS
-    base = 3 * SESSIONS
+    base = 3 * (SESSIONS + 1)
     count = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) "
-    connection.execute(f"{count}INSERT INTO messages SELECT i * 2 + ?, 1, ? FROM n", (each * SESSIONS, base, message))
-    for session_number in range(SESSIONS):
-        connection.execute(
-            f"{count}INSERT INTO queue SELECT ?, 0, (i * {SESSIONS} + ?) * 2 + ?, (i * {SESSIONS} + ?) * 2 + ?, 20, 0, "
-            "'' FROM n",
-            (each, session_number + 1, session_number, base + 1, session_number, base),
-        )
+    everything = each * SESSIONS + LONG
+    connection.execute(f"{count}INSERT INTO messages SELECT i * 2 + ?, 1, ? FROM n", (everything, base, message))
+    queue = f"{count}INSERT INTO queue SELECT ?, 0, (i * ? + ?) * 2 + ?, (i * ? + ?) * 2 + ?, 20, 0, '' FROM n"
+    for number in range(SESSIONS):  # they got their messages in turn
+        step = SESSIONS, number
+        connection.execute(queue, (each, number + 1, *step, base + 1, *step, base))
+    step = 1, each * SESSIONS
+    connection.execute(queue, (LONG, SESSIONS + 1, *step, base + 1, *step, base))
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -142,40 +157,43 @@ def percentile(values: list[float], share: float) -> float:
 
 def measure(broker: Broker, messages: int) -> list[list[str]]:
     """Rows of the table."""
-    database = broker.home / "data" / "trioemqx.db"
     pattern(broker)
-    size = fill(database, messages)
+    size = fill(broker.home / "data" / "trioemqx.db", messages)
     each = messages // SESSIONS
-    begin = time.monotonic()
     broker.start()
-    started = time.monotonic() - begin - 0.5  # what `start` waits itself
     try:
-        memory = broker.rss()
-        process, results = during(broker.port, 2)
-        quiet = results.get()
-        process.join()
-        process, results = during(broker.port, 6)
-        begin = time.monotonic()
-        keeper = Keeper(broker.port, "keeper-7")
-        came = keeper.take(each)
-        resumed = time.monotonic() - begin
-        for number in range(100, 140):
-            Keeper(broker.port, f"keeper-{number}").take(each)
-        busy = results.get()
-        process.join()
-        after = broker.rss()
+        rows = [
+            ["messages on disk", short(messages + LONG)],
+            ["database", f"{size:.2f} GB"],
+            ["start until it listens", f"{broker.started_in:.1f} s"],
+            ["processor time of that", f"{broker.processor_time():.1f} s"],
+            ["memory then", f"{broker.rss() / 1e6:.0f} MB"],
+            ["others' round trip, p50 / p99 / max, before", beside(broker.port, lambda: time.sleep(3))[1]],
+        ]
+        for what, keepers in (
+            (f"one client gets its {each:,}", [7]),
+            (f"40 more, one after the other, {each:,} each", range(100, 140)),
+            (f"one client gets its {LONG:,}", [SESSIONS + 1]),
+        ):
+            count = LONG if keepers == [SESSIONS + 1] else each
+            taken, others = beside(broker.port, partial(take, broker.port, keepers, count))
+            rows += [[f"{what}: first / all", taken], ["others meanwhile", others]]
+        rows.append(["memory after that", f"{broker.rss() / 1e6:.0f} MB"])
     finally:
         broker.stop()
-    return [
-        ["messages on disk", short(messages)],
-        ["database", f"{size:.2f} GB"],
-        ["start until it is ready", f"{started:.1f} s"],
-        ["memory then", f"{memory / 1e6:.0f} MB"],
-        [f"one client gets its {each}: first / all", f"{(came[0] - begin) * 1000:.0f} / {resumed * 1000:.0f} ms"],
-        ["memory after 41 clients", f"{after / 1e6:.0f} MB"],
-        ["others' round trip, p50 / p99 / max, before", _three(quiet)],
-        ["meanwhile", _three(busy)],
-    ]
+    return rows
+
+
+def take(port: int, keepers: Iterable[int], count: int) -> str:
+    """Clients come back for their queues; when the first message was there, and the last."""
+    begin = time.monotonic()
+    first = 0.0
+    for number in keepers:
+        keeper = Keeper(port, f"keeper-{number}")
+        came = keeper.take(count)
+        first = first or came[0] - begin
+        keeper.leave()
+    return f"{first * 1000:.0f} ms / {time.monotonic() - begin:.2f} s"
 
 
 def _three(took: list[float]) -> str:

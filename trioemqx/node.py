@@ -68,7 +68,7 @@ from trioemqx.services.plugins.manager import PluginManager
 from trioemqx.services.queue_watch import QueueWatch
 from trioemqx.services.retained_store import RetainedStore
 from trioemqx.services.stats import StatsKeeper
-from trioemqx.services.store.protocol import Store
+from trioemqx.services.store.protocol import Store, StoreError
 from trioemqx.services.supervise import GaveUp, open_nursery, supervise
 from trioemqx.services.web import Routes
 from trioemqx.types import ClientInfo
@@ -260,7 +260,7 @@ class Node(Facade):
                 await self.banned.load()
                 await self.alarms.load()
                 await self.audit.load()
-                watch_store(self.store, self.alarms)
+                watch_store(self.store, self.alarms, self._store_crashed)
                 await self.retained_store.load()
                 await self.session_store.load()
                 await self.applications.load()
@@ -350,6 +350,12 @@ class Node(Facade):
             self.failure = group
             self.pump_lives = self.pump_lives and name != "pump"
             self.stop()
+
+    def _store_crashed(self, error: Exception) -> None:
+        """Nothing can be acknowledged any more that has to be kept, and nobody knows why; a new process can."""
+        self.failure = StoreError(f"the thread that writes the database crashed: {error!r}")
+        self.failure.__cause__ = error
+        self.stop()
 
     async def _service(self, name: str) -> None:
         """Something the broker can do without: when it gives up the alarm stays, and the broker lives."""

@@ -110,9 +110,9 @@ async def opened(store: Store, save: Callable[[], Awaitable[None]]) -> AsyncIter
             await save()
 
 
-def watch_store(store: Store, alarms: Alarms) -> None:
+def watch_store(store: Store, alarms: Alarms, on_crash: Callable[[Exception], object]) -> None:
     """Raise alarms for what is wrong with the store: while it cannot write, and when it had to begin with an empty
-    file."""
+    file. `on_crash` is told when its thread has ended."""
     if not isinstance(store, SqliteStore):
         return
     file = str(store.path)
@@ -120,6 +120,7 @@ def watch_store(store: Store, alarms: Alarms) -> None:
         lambda error: alarms.activate(STORE_FAILED, {"file": file, "error": str(error)}),
         lambda: alarms.deactivate(STORE_FAILED),
     )
+    store.watch_thread(on_crash)
     store.watch_log(
         lambda size: alarms.activate(STORE_LOG_LARGE, {"file": f"{file}-wal", "size": size}),
         lambda: alarms.deactivate(STORE_LOG_LARGE),

@@ -22,6 +22,7 @@ from trioemqx.services.store.protocol import (
     encode_row,
     key_for,
 )
+from trioemqx.services.store.queues import LaneTotal, join
 from trioemqx.services.store.sqlite import SqliteStore
 
 IMPLEMENTATIONS = {
@@ -245,3 +246,63 @@ def test_key_for_any_text():
     assert key_for(long) != key_for(long + "y")
     assert len(key_for(long)) < MAX_KEY
     assert key_for("")
+
+
+# -- queues ------------------------------------------------------------------------------------------------------------
+
+
+def entry(message, size, packet_id):
+    return {"message": message, "size": size, "id": packet_id, "qos": 1}
+
+
+def fill_queues(store):
+    """Two sessions; of the first, one lane has two rows that were sent and three that wait."""
+    messages = [Put("messages", f"{number:016x}", {"payload": str(number)}) for number in (1, 3, 5, 7, 9, 11)]
+    lane = [(2, 1, 10, 7), (4, 3, 20, 0), (6, 5, 30, 8), (8, 7, 40, 0), (10, 9, 50, 0)]
+    rows = [Put("queue", join(1, 0, number), entry(message, size, sent)) for number, message, size, sent in lane]
+    rows += [Put("queue", join(1, 255, 12), entry(11, 5, 0)), Put("queue", join(2, 0, 13), entry(11, 5, 9))]
+    store.apply([*messages, *rows])  # in one batch: a message that no row names is not kept
+
+
+async def test_totals_count_what_waits_and_what_was_sent_by_lane(store):
+    fill_queues(store)
+    totals = await store.totals()
+    assert totals.lanes == [
+        LaneTotal(f"{1:016x}", 0, 3, 110, 2),
+        LaneTotal(f"{1:016x}", 255, 1, 5, 0),
+        LaneTotal(f"{2:016x}", 0, 0, 0, 1),
+    ]
+    assert totals.highest == 13
+
+
+async def test_totals_of_nothing(store):
+    totals = await store.totals()
+    assert (totals.lanes, totals.highest) == ([], 0)
+
+
+async def test_a_lane_gives_what_was_sent_and_what_waits_page_by_page(store):
+    fill_queues(store)
+    sid = f"{1:016x}"
+    assert [(row.row["id"], row.message) for row in await store.flights(sid, 0, "", 10)] == [
+        (7, {"payload": "1"}),
+        (8, {"payload": "5"}),
+    ]
+    [first] = await store.flights(sid, 0, "", 1)
+    assert [row.row["id"] for row in await store.flights(sid, 0, first.key, 10)] == [8]
+    assert await store.flights(sid, 255, "", 10) == []
+    page = await store.waiting(sid, 0, "", 2, 1000)
+    assert [row.row["size"] for row in page] == [20, 40]
+    assert [row.row["size"] for row in await store.waiting(sid, 0, page[-1].key, 2, 1000)] == [50]
+    assert [row.row["size"] for row in await store.waiting(sid, 0, "", 10, 45)] == [20], "a page has a size, too"
+    assert len(await store.of_session(sid, 10, 1000)) == 6
+
+
+async def test_a_message_goes_with_the_last_row_that_names_it(store):
+    fill_queues(store)
+    counts = await store.counts()
+    assert (counts["messages"], counts["queue"]) == (6, 7)
+    store.apply([Delete("queue", join(1, 255, 12)), Delete("queue", join(1, 0, 2))])
+    counts = await store.counts()
+    assert (counts["messages"], counts["queue"]) == (5, 5)
+    [left] = await store.flights(f"{2:016x}", 0, "", 10)
+    assert left.message == {"payload": "11"}

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import trio
-from fault_doors import KINDS, until
+from fault_doors import KINDS, PATIENCE, opened, until
 
 from trioemqx import supervisor
 from trioemqx.codec.packets import PUBACK, make_publish
@@ -16,8 +16,11 @@ from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.pump import Pump
 from trioemqx.node import open_broker
 from trioemqx.services import sweeper
+from trioemqx.services.store.database import Database
+from trioemqx.services.store.protocol import StoreError
 from trioemqx.services.supervise import GaveUp
 from trioemqx.testing import OPEN_CONFIG
+from trioemqx.types import Properties
 
 
 class Bug(Exception):
@@ -148,3 +151,26 @@ def test_what_cannot_be_kept_running_ends_the_process_with_70(tmp_path, monkeypa
     assert "crashed 5 times" in capsys.readouterr().err
     assert traceback_of(caplog, f"service {what}")
     assert any(record.levelno == logging.CRITICAL for record in caplog.records)
+
+
+async def test_the_thread_of_the_store_crashes(tmp_path, monkeypatch, caplog):
+    """What waits for the disk is not acknowledged, and the node ends, so that a new process can go on."""
+
+    def bug(*changes: object) -> None:
+        raise Bug
+
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreError, match="crashed"), flatten_subgroups=True):
+        async with opened({}, tmp_path) as doors:
+            subscriber = await doors.raw()
+            properties = Properties()
+            properties.session_expiry_interval = 100
+            await subscriber.connect("sub", properties=properties)
+            await subscriber.subscribe("t", qos=1)
+            publisher = await doors.client("pub")
+            await doors.node.store.counts()  # everything so far has been written
+            monkeypatch.setattr(Database, "remember", bug)
+            await publisher.send(make_publish("t", b"x", 1, False, False, 7, None))
+            with trio.fail_after(PATIENCE):
+                assert await publisher.closed() in (0x80, 0x8B, 0x97)
+            await trio.sleep_forever()
+    assert traceback_of(caplog, "the thread that writes it crashed")

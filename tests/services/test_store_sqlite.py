@@ -427,3 +427,33 @@ async def test_nothing_is_durable_on_a_disk_that_takes_nothing(store, disk, told
     assert disk.connections == (2 if code == sqlite3.SQLITE_IOERR_FSYNC else 1), (
         "a handle that lost a write is given up"
     )
+
+
+async def test_a_bug_that_ends_the_thread_is_told_to_everybody_who_waits(path, monkeypatch, caplog):
+    store = SqliteStore(path)
+    await store.open()
+    crashes: list[Exception] = []
+    store.watch_thread(crashes.append)
+    await store.put("t", "before", {}).wait()
+
+    def bug(*changes: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Database, "remember", bug)
+    with trio.fail_after(20):
+        durables = [store.put("t", "a", {}), store.put("t", "b", {})]
+        with pytest.raises(StoreError, match="crashed"):
+            await store.get("t", "before")
+        for durable in durables:
+            with pytest.raises(StoreError, match="crashed"):
+                await durable.wait()
+    assert [type(error) for error in crashes] == [MemoryError]
+    with pytest.raises(StoreError, match="closed"):
+        store.put("t", "c", {})
+    assert store.pending() == 2, "what was not written stays owed"
+    await store.close()
+    monkeypatch.undo()
+    again = SqliteStore(path)
+    await again.open()
+    assert await again.items("t") == [("before", {})]
+    await again.close()

@@ -63,6 +63,8 @@ class Item:
     acked: int = 0
     refused: bool = False
     released: bool = False
+    again: bool = False
+    """It was sent more than once."""
 
     def __repr__(self):
         return f"{self.topic}#{self.number} (QoS {self.qos})"
@@ -79,6 +81,7 @@ class Connection:
         self.connack = None
         self.will = None
         self.clean = True
+        self.began = 0
         self.troubled = False
         """Somebody ended it: what becomes of its will is not certain."""
         self.open = set()
@@ -109,6 +112,9 @@ class Device:
         self.known = set()
         """QoS 2 identifiers received and not released."""
         self.subscribed = set()
+        self.doubt = 0
+        """When somebody ended its session, which it may not hear of: the CONNACK that says so can be lost, and the next
+        one finds the session that began then. So it subscribes once more."""
         self.asked = {}
         self.wills = 0
         self._next_id = 0
@@ -276,7 +282,10 @@ class Device:
         if not connack.session_present:
             self.inflight.clear()
             self.known.clear()
+        if self.doubt or not connack.session_present:
             self.subscribed.clear()
+        if conn.began > self.doubt:
+            self.doubt = 0
         self.asked.clear()
         self.world.model.connected(self, conn, connack.session_present)
         if conn.clean and self.spec.durable and self.spec.version == 4:
@@ -288,6 +297,7 @@ class Device:
             if item.released:
                 conn.send(Ack(PUBREL, packet_id))
             else:
+                item.again = True
                 conn.send(make_publish(item.topic, item.payload, item.qos, item.retain, True, packet_id))
         self._pump()
 

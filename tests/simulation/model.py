@@ -39,6 +39,8 @@ class Epoch:
     subscribed: dict = attrs.field(factory=dict)
     received: list = attrs.field(factory=list)
     """(item, QoS, retain) in order."""
+    crashed: bool = False
+    """It was not to outlive the broker, and the broker has crashed."""
 
 
 @attrs.define(eq=False)
@@ -91,6 +93,8 @@ class Model:
         """What brokers have dropped by rule and counted."""
         self._maybe = set()
         """Devices whose session may exist though no CONNACK said so, or may be gone though nobody said so."""
+        self._ended = defaultdict(int)
+        """By device, when somebody may have ended its session."""
         self._trace = trace
 
     def broken(self, rule, text):
@@ -132,6 +136,7 @@ class Model:
             self.unsure(device)
         else:
             self._maybe.add(device)
+        conn.began = self.tick()
 
     def connected(self, device, conn, present):
         """CONNACK without error."""
@@ -147,13 +152,23 @@ class Model:
             if epochs:
                 epochs[-1].sure = False
             epochs.append(Epoch(device))
-        self._maybe.discard(device)
+        if conn.began > self._ended[device]:
+            self._maybe.discard(device)
+        else:  # what this CONNACK, which was under way, speaks of may be gone already
+            epochs[-1].sure = False
 
     def unsure(self, device):
         """The session of this device may have ended."""
+        self._ended[device] = self.tick()
         if self.epochs[device]:
             self.epochs[device][-1].sure = False
         self._maybe.add(device)
+
+    def crashed(self):
+        """The broker is gone, and with it every session that was not to outlive it."""
+        for device, epochs in self.epochs.items():
+            if epochs and not device.spec.durable:
+                epochs[-1].crashed = True
 
     def subscribed(self, device, filter, qos):
         """SUBACK."""
@@ -216,7 +231,9 @@ class Model:
                 self.broken("once", f"{epoch.device.name} got {item} {count} times with QoS {qos}")
 
     def _ordered(self, epoch):
-        """[MQTT-4.6.0-6], and across reconnects: first deliveries of a topic and publisher ascend within a QoS."""
+        """[MQTT-4.6.0-6], and across reconnects: first deliveries of a topic and publisher ascend within a QoS. A QoS 1
+        message that its publisher has sent again is a new one [MQTT 4.3.2]: when the first copy was dropped by rule,
+        the second may be the first to arrive."""
         newest = defaultdict(int)
         seen = set()
         shared = any(group_of(f)[0] for f, _ in epoch.device.spec.filters)
@@ -225,7 +242,7 @@ class Model:
                 continue
             seen.add((item, qos))
             key = (item.topic, item.qos, qos)
-            if item.number < newest[key]:
+            if item.number < newest[key] and not (item.qos == 1 and item.again and self.dropped):
                 self.broken("order", f"{epoch.device.name} got {item} after number {newest[key]}")
             newest[key] = max(newest[key], item.number)
 
@@ -257,7 +274,8 @@ class Model:
                 self.broken("lost", text)
 
     def _groups(self):
-        """A shared subscription gets each message in one of its members [MQTT5 4.8.2]."""
+        """A shared subscription gets each message in one of its members [MQTT5 4.8.2]. A member whose session was lost
+        in a crash does not count: it waits for no commit, so it may have had what the publisher has to send again."""
         members = defaultdict(list)
         for device, epochs in self.epochs.items():
             for filter, _ in device.spec.filters:
@@ -269,7 +287,7 @@ class Model:
             counts = Counter()
             for epochs in histories:
                 for epoch in epochs:
-                    counts.update((item, qos) for item, qos, _ in epoch.received)
+                    counts.update((item, qos) for item, qos, _ in epoch.received if not (qos == 2 and epoch.crashed))
             for item in self.items.values():
                 if not matches(group_of(filter)[1], item.topic):
                     continue
@@ -298,10 +316,12 @@ class Model:
                         self._excuse([f"{will.payload}, due, never came to {epoch.device.name}"])
 
     def check_retained(self, found):
-        """`found` maps topics to payloads of a probe that subscribed when all was quiet."""
+        """`found` maps topics to payloads of a probe that subscribed when all was quiet. A QoS 1 message that was sent
+        again may have come after a later one."""
         for topic, writes in self.writes.items():
             last = max((index for index, item in enumerate(writes) if item.acked), default=-1)
             allowed = [item.payload for item in writes[max(0, last) :]]
+            allowed += [item.payload for item in writes[: max(0, last)] if item.qos == 1 and item.again]
             payload = found.get(topic, b"")
             if payload not in allowed and not (last < 0 and payload == b""):
                 item = self.items.get(payload)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from trioemqx.codec.decode import decode
 from trioemqx.codec.framer import Framer
-from trioemqx.codec.packets import CONNACK, DISCONNECT, PACKET_NAMES, PUBLISH
+from trioemqx.codec.packets import CONNACK, CONNECT, DISCONNECT, PACKET_NAMES, PUBLISH
 
 MOST = 268435460
 
@@ -25,7 +25,9 @@ class Tap:
         self.sent = Counter()
         self.bytes_sent = 0
         self.disconnected = set()
-        """Wires on which the broker has read a DISCONNECT."""
+        """Wires on which the broker has read a DISCONNECT, before a CONNECT of the same client on another one: that
+        takes the session over, and the DISCONNECT comes too late."""
+        self._asked = {}
         self._in = {}
         self._out = {}
         self._owner = {}
@@ -37,7 +39,9 @@ class Tap:
             kind = frame[0] >> 4
             self.received[kind] += 1
             self._trace("broker reads", wire.name, wire.number, PACKET_NAMES[kind], len(frame))
-            if kind == DISCONNECT:
+            if kind == CONNECT:
+                self._asked[wire.name] = wire
+            elif kind == DISCONNECT and self._asked.get(wire.name) is wire:
                 self.disconnected.add(wire)
 
     def was_sent(self, wire, data):

@@ -167,6 +167,7 @@ class World:
             return
         self._how, self._pause = "crash", pause
         self.crashes += 1
+        self.model.crashed()
         self._note_drops(self.node)
         self._inspect_faults(self.node)
         self.network.crash()
@@ -263,6 +264,7 @@ class World:
     def _end_session(self, name):
         device = self.devices[name]
         self.model.unsure(device)
+        device.doubt = self.model.tick()
         if device.conn is not None:
             device.conn.troubled = True
 

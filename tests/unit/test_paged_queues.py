@@ -245,6 +245,36 @@ async def test_a_client_that_comes_back_without_expiry_gets_its_queue(store, mon
         assert not store.table("queue")
 
 
+UNLIMITED = {"max_mqueue_len": 0, "max_mqueue_bytes": 0, "max_inflight": 1}
+
+
+async def test_what_is_on_disk_only_is_no_reason_to_end_a_client(store, monkeypatch, autojump_clock):
+    """`force_shutdown_policy` is about memory."""
+    async with broker_on(store, monkeypatch, limits(force_shutdown_policy="800|64MB", **UNLIMITED)) as broker:
+        await absent(broker)
+        publish(broker, 0, 900)
+        await turns()
+        client = await back(broker)
+        await trio.sleep(3)
+        assert len(queue(broker)) == 899
+        assert in_memory(broker) < 800
+        assert await numbers(client, 900) == list(range(900))
+
+
+async def test_who_has_too_much_in_memory_is_cut_off_and_loses_nothing_that_is_on_disk(
+    store, monkeypatch, autojump_clock
+):
+    async with broker_on(store, monkeypatch, limits(force_shutdown_policy="100|64MB", **UNLIMITED)) as broker:
+        await absent(broker)
+        publish(broker, 0, 400)
+        await turns()
+        await back(broker)
+        await trio.sleep(3)
+        assert broker.node.broker.find("sub").channel is None
+        assert (len(queue(broker)), in_memory(broker)) == (399, 4)
+        assert await numbers(await back(broker), 400) == list(range(400))
+
+
 async def test_rows_that_are_not_there_are_not_waited_for(store, monkeypatch, caplog, autojump_clock):
     async with broker_on(store, monkeypatch, SMALL) as broker:
         await absent(broker)

@@ -159,3 +159,17 @@ async def test_limited_clients_are_counted_message_by_message(broker: TestBroker
     for i in range(60):
         assert (await watcher.receive_publish()).payload == b"%3d" % i
     assert taken == []
+
+
+async def test_who_gets_a_message_twice_gets_both_before_the_next(broker: TestBroker) -> None:
+    """Also when one chunk brings all of them: order is of the topic, not of each subscription [MQTT-4.6.0-6]."""
+    twice = await broker.client("twice", subscribe="t")
+    await twice.subscribe("#")
+    away = await broker.client("away", subscribe="t", qos=1, expiry=1000)
+    await away.subscribe("+", qos=1)
+    await away.close()
+    await (await broker.client("p")).send_raw(_many(60))
+    expected = [b"%3d" % number for number in range(60) for _ in range(2)]
+    assert [(await twice.message())[1] for _ in range(120)] == expected
+    away = await broker.client("away", clean_start=False, expiry=1000)
+    assert [(await away.message())[1] for _ in range(120)] == expected

@@ -190,7 +190,7 @@ class ZoneConfig:
         load,
         (10_000, 64 * 1024**2),
         "End a client that has more messages in a queue without max_mqueue_len, or more bytes without a limit of their "
-        "own, waiting; 0 switches a half off.",
+        "own, waiting in memory; its session ends with it, unless it is on disk. 0 switches a half off.",
     )
     force_gc_policy: tuple[int, int] | None = setting(
         load, None, "Memory collection of an Erlang process.", example="16000|16MB", used=False

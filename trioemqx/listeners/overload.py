@@ -12,6 +12,7 @@ from trioemqx.config.listener import ListenerConfig
 from trioemqx.listeners.listener import Listener
 
 if TYPE_CHECKING:
+    from trioemqx.core.queue import MQueue
     from trioemqx.listeners.link import Link
     from trioemqx.services.alarms import Alarms
 
@@ -97,10 +98,11 @@ def _details(link: Link) -> dict[str, object]:
 
 
 def enforce_shutdown_policy(link: Link) -> None:
-    """End a connection, and its session, for which more waits than `force_shutdown_policy` allows.
+    """End a connection for which more waits in memory than `force_shutdown_policy` allows, and its session with it. A
+    session on disk stays, since what was acknowledged must not be lost; without a client it takes no memory.
 
     What has a limit of its own is not counted: a queue with `max_mqueue_len` or `max_mqueue_bytes`, and room for two
-    packets of `max_packet_size`.
+    packets of `max_packet_size`. Neither is what of a queue is on disk only.
     """
     channel = link.channel
     if channel is None:
@@ -108,14 +110,21 @@ def enforce_shutdown_policy(link: Link) -> None:
     zone, session = channel.zone, channel.session
     queue = None if session is None else session.mqueue
     reason = ""
-    if queue is not None and zone.max_mqueue_len == 0 and 0 < zone.force_shutdown_queue_len < len(queue):
+    count, size = (0, 0) if queue is None else _in_memory(queue)
+    if zone.max_mqueue_len == 0 and 0 < zone.force_shutdown_queue_len < count:
         reason = "message_queue_too_long"
     waiting = link.backlog() + channel.framer.pending()
-    if queue is not None and zone.max_mqueue_bytes == 0:
-        waiting += queue.bytes
+    if zone.max_mqueue_bytes == 0:
+        waiting += size
     if zone.force_shutdown_bytes > 0 and waiting > max(zone.force_shutdown_bytes, 2 * zone.max_packet_size):
         reason = reason or "proc_heap_too_large"
     if reason:
-        if session is not None:
+        if session is not None and session.journal is None:
             session.expiry_interval = channel.info.expiry_interval = 0
         channel.close(QUOTA_EXCEEDED, reason)
+
+
+def _in_memory(queue: MQueue) -> tuple[int, int]:
+    """Messages of a queue, and their bytes, without what is on disk only."""
+    lanes = queue.lanes().values()
+    return len(queue) - sum(lane.tail for lane in lanes), queue.bytes - sum(lane.tail_bytes for lane in lanes)

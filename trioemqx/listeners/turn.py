@@ -27,6 +27,8 @@ TARGET: Final = 0.003
 SHARE: Final = 200
 """Packets plus deliveries that a client gets before it is the next one's turn, and about how much is done between two
 looks at the clock."""
+HEAVY: Final = 2 * SHARE
+"""What one piece costs at most that is no heavy one: a share may be exceeded by its last packet."""
 FEW: Final = 64
 """So few outboxes are written after each CLOCK_EVERY sockets: their owners can work while we read on. More of them
 would cost more writes than that is worth."""
@@ -49,13 +51,16 @@ class Turn(Writing):
     # -- a turn ------------------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds."""
+        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds. Whose piece
+        cost more than HEAVY, one message to a thousand receivers, has the next one when all events have been handled:
+        else a few such messages would fill each turn."""
         broker = self.broker
         broker.work = 0
         ready = self.ready
         count = len(ready)
         again = self.again
         later: list[Link] = []
+        heavy: list[Link] = []
         steps = 0
         clock_at = SHARE
         until = self.clock() + TARGET
@@ -69,15 +74,21 @@ class Turn(Writing):
                     broker.work_limit = broker.work + SHARE
                     steps += self._event(found, events)
             elif not again:
-                break
+                if not heavy:
+                    break
+                again.extend(heavy)
+                heavy.clear()
             if again:
                 before = broker.work
                 broker.work_limit = before + SHARE
                 link = again.popleft()
                 link.again = False
                 self._continue(link)
-                if link.again and broker.work == before and again[-1] is link:  # it waits for a flush, not for a share
-                    later.append(again.pop())
+                if link.again and again[-1] is link:
+                    if broker.work == before:  # it waits for a flush, not for a share
+                        later.append(again.pop())
+                    elif broker.work > before + HEAVY and self.next_ready < count:
+                        heavy.append(again.pop())
                 steps += 1
             if steps >= CLOCK_EVERY or broker.work >= clock_at:
                 if steps >= CLOCK_EVERY and 0 < len(self.dirty) <= FEW:
@@ -86,6 +97,7 @@ class Turn(Writing):
                 clock_at = broker.work + SHARE
                 if self.clock() > until:
                     break
+        again.extend(heavy)
         again.extend(later)
 
     def _event(self, link: Link, events: int) -> int:

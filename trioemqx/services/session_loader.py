@@ -24,7 +24,7 @@ from trioemqx.core.zone import Zone
 from trioemqx.errors import ProtocolError
 from trioemqx.services.session_rows import delivery_from, info_from, message_from, subscription_from, will_from
 from trioemqx.services.store.protocol import Change, Store, all_items
-from trioemqx.services.store.queues import Waiting, lane_prefix
+from trioemqx.services.store.queues import LaneTotal, Waiting, lane_prefix
 
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
@@ -59,8 +59,7 @@ class SessionLoader:
         await self._each(SESSIONS, self._session)
         await self._each(SUBSCRIPTIONS, self._subscription)
         await self._each(AWAITING, self._awaiting)
-        await self._queues()
-        await self._flights()
+        await self._flights(await self._queues())
         for session in self._sessions.values():
             _close_queue(session, self._journal.window)
         self._journal.orphans = [(sid, True) for sid in self._orphans]
@@ -141,8 +140,10 @@ class SessionLoader:
         session.awaiting_rel[int(packet_id)] = self._broker.now
         return True
 
-    async def _queues(self) -> None:
-        """What waits: how much, and of what was under way everything. The rest is read when its client is here."""
+    async def _queues(self) -> list[LaneTotal]:
+        """What waits, and how much; it is read when its client is here. Returns the lanes of which something had been
+        sent."""
+        under_way = []
         totals = await self._store.totals()
         self._journal.number = max(self._journal.number, totals.highest)
         for lane in totals.lanes:
@@ -150,6 +151,8 @@ class SessionLoader:
             if session is None:
                 self._orphans[lane.session] = None
                 continue
+            if lane.sent:
+                under_way.append(lane)
             if lane.count:
                 queue = session.mqueue
                 if queue is None:  # whatever was accepted stays: the bounds come back in `_close_queue`
@@ -157,16 +160,15 @@ class SessionLoader:
                     queue = MQueue(0, 0, zone.mqueue_priorities, zone.mqueue_default_priority_highest, True)
                     session.mqueue = queue
                 queue.begin_tail(lane.lane, lane.count, lane.size, f"{lane_prefix(lane.session, lane.lane)}{0:016x}")
+        return under_way
 
-    async def _flights(self) -> None:
+    async def _flights(self, lanes: list[LaneTotal]) -> None:
         """What had been sent and not acknowledged is in flight again, in the order in which it was sent: oldest first,
         and PUBRELs, whose order is their own, last."""
         sent: list[tuple[str, Session, Delivery]] = []
         released: list[tuple[int, Session, Delivery]] = []
-        async for found in all_flights(self._store, PAGE):
-            session = self._sessions.get(found.key[:16])
-            if session is None:
-                continue
+        async for found in all_flights(self._store, lanes, PAGE):
+            session = self._sessions[found.key[:16]]
             try:
                 delivery = self._in_flight(found)
             except (ValueError, TypeError, KeyError) as error:
@@ -195,13 +197,16 @@ class SessionLoader:
         self._journal.number = max(self._journal.number, int(text, 16))
 
 
-async def all_flights(store: Store, page: int) -> AsyncGenerator[Waiting, None]:
-    """Everything in flight, a page at a time."""
-    after = ""
-    while rows := await store.flights(after, page):
-        for row in rows:
-            yield row
-        after = rows[-1].key
+async def all_flights(store: Store, lanes: list[LaneTotal], page: int) -> AsyncGenerator[Waiting, None]:
+    """Everything in flight in some lanes, a page at a time."""
+    for lane in lanes:
+        after = ""
+        left = lane.sent
+        while left > 0 and (rows := await store.flights(lane.session, lane.lane, after, min(left, page))):
+            for row in rows:
+                yield row
+            after = rows[-1].key
+            left -= len(rows)
 
 
 def _close_queue(session: Session, window: int) -> None:

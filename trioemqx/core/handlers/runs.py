@@ -58,12 +58,20 @@ def _ordinary(channel: Channel, first: Publish) -> bool:
 
 
 def _receivers(route: Route) -> int:
-    """How many get each message; 0 for nobody, and where somebody is chosen per message (share groups, other nodes)."""
+    """How many get each message; 0 for nobody, where somebody is chosen per message (share groups, other nodes), and
+    where somebody gets it for several subscriptions: he would get the whole run for the first of them, then the run
+    again, and whose queue drops some of that would see a late message before an early one [MQTT-4.6.0-6]."""
     count = 0
     for entry in route.entries:
         if entry.groups is not None or entry.remote is not None:
             return 0
         count += len(entry.members)
+    if len(route.entries) > 1 and count > 1:
+        seen: set[int] = set()
+        for entry in route.entries:
+            seen.update([id(member.receiver) for member in entry.members])
+        if len(seen) < count:
+            return 0
     return count
 
 

@@ -120,10 +120,10 @@ class Database:
         self.flush()
         return self._read(read_totals)
 
-    def flights(self, after: str, limit: int) -> list[Waiting]:
-        """Rows of queues that have been sent. Raises sqlite3.Error, Damaged or StoreError."""
+    def flights(self, session: str, lane: int, after: str, limit: int) -> list[Waiting]:
+        """Rows of a lane that have been sent. Raises sqlite3.Error, Damaged or StoreError."""
         self.flush()
-        return self._read(lambda connection: read_flights(connection, after, limit))
+        return self._read(lambda connection: read_flights(connection, (session, lane, after), limit))
 
     def waiting(self, session: str, lane: int, after: str, limit: int, size: int) -> list[Waiting]:
         """Rows of a lane that have not been sent. Raises sqlite3.Error, Damaged or StoreError."""

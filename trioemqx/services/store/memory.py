@@ -105,11 +105,11 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return queues.of_session(self._tables, session, limit, size)
 
-    async def flights(self, after: str = "", limit: int = 1000) -> list[queues.Waiting]:
-        """Rows of all queues that have been sent."""
+    async def flights(self, session: str, lane: int, after: str, limit: int) -> list[queues.Waiting]:
+        """The first rows of a lane that have been sent."""
         self._demand_open()
         await trio.lowlevel.checkpoint()
-        return queues.flights(self._tables, after, limit)
+        return queues.flights(self._tables, session, lane, after, limit)
 
     def pending(self) -> int:
         """Always 0: nothing waits."""

@@ -170,8 +170,9 @@ class Store(Protocol):
     async def of_session(self, session: str, limit: int, size: int) -> list[Waiting]:
         """As `waiting`, of all lanes, and also what has a packet identifier."""
 
-    async def flights(self, after: str = "", limit: int = 1000) -> list[Waiting]:
-        """At most `limit` rows of `queue` that have a packet identifier, in order of their keys. For the start."""
+    async def flights(self, session: str, lane: int, after: str, limit: int) -> list[Waiting]:
+        """The first `limit` rows of a lane after a key that have a packet identifier, with their messages. For the
+        start. Asking for more than `totals` has counted costs a walk over the whole lane."""
 
     def pending(self) -> int:
         """Operations applied but not yet durable; compare with HIGH_MARK."""

@@ -69,26 +69,32 @@ def _insert(connection: sqlite3.Connection, head: str, width: int, tail: str, ro
 
 
 def read_totals(connection: sqlite3.Connection) -> Totals:
-    """`Store.totals`: one walk over the table."""
-    query = (
-        "SELECT session, lane, sum(id = 0), sum(CASE id WHEN 0 THEN size ELSE 0 END), max(number), max(message) "
-        "FROM queue GROUP BY session, lane"
+    """`Store.totals`: one walk over the table, which has three sums and no more: each costs a start that finds ten
+    million rows half a second. What has been sent is near the front of its lane, and `LIMIT` ends the search for it."""
+    sums = "SELECT session, lane, count(*), sum(size), sum(id != 0) FROM queue GROUP BY session, lane"
+    last = "SELECT max(number) FROM queue WHERE session = ? AND lane = ?"
+    size_of_sent = (
+        "SELECT sum(size) FROM (SELECT size FROM queue WHERE session = ? AND lane = ? AND id != 0 "
+        "ORDER BY number LIMIT ?)"
     )
     lanes = []
     highest = 0
-    for session, lane, count, size, number, message in connection.execute(query):
-        lanes.append(LaneTotal(f"{session:016x}", lane, count, size))
-        highest = max(highest, number, message)
+    for session, lane, count, size, sent in connection.execute(sums).fetchall():
+        if sent:
+            size -= connection.execute(size_of_sent, (session, lane, sent)).fetchone()[0]
+        lanes.append(LaneTotal(f"{session:016x}", lane, count - sent, size, sent))
+        highest = max(highest, connection.execute(last, (session, lane)).fetchone()[0])
     return Totals(lanes, highest)
 
 
-def read_flights(connection: sqlite3.Connection, after: str, limit: int) -> list[Waiting]:
-    """`Store.flights`"""
+def read_flights(connection: sqlite3.Connection, where: tuple[str, int, str], limit: int) -> list[Waiting]:
+    """`Store.flights` for (session, lane, after)."""
+    session, lane, after = where
     query = (
         "SELECT session, lane, number, message, size, id, rest FROM queue "
-        "WHERE (session, lane, number) > (?, ?, ?) AND id != 0 ORDER BY session, lane, number LIMIT ?"
+        "WHERE session = ? AND lane = ? AND number > ? AND id != 0 ORDER BY number LIMIT ?"
     )
-    found = connection.execute(query, (*(split(after) if after else (-1, 0, 0)), limit))
+    found = connection.execute(query, (int(session, 16), lane, _number_of(after), limit))
     rows: list[tuple[str, Row]] = [(join(*entry[:3]), from_columns(*entry[3:])) for entry in found]
     return _with_messages(connection, rows, {})
 
@@ -120,7 +126,7 @@ def read_waiting(
         "SELECT number, message, size, id, rest FROM queue WHERE session = ? AND lane = ? AND number > ? AND id = 0 "
         "ORDER BY number LIMIT ?"
     )
-    values = (int(session, 16), lane, int(after[-16:], 16) if after else -1, limit + len(changed))
+    values = (int(session, 16), lane, _number_of(after), limit + len(changed))
     found: dict[str, Row] = {
         f"{prefix}{number:016x}": from_columns(*entry) for number, *entry in connection.execute(query, values)
     }
@@ -143,6 +149,11 @@ def _with_messages(connection: sqlite3.Connection, rows: list[tuple[str, Row]], 
             texts[number] = messages[number_key(number)]
     decoded: dict[Any, Row] = {number: decode_row(text) for number, text in texts.items() if text is not None}
     return [Waiting(key, row, decoded.get(row["message"])) for key, row in rows]
+
+
+def _number_of(after: str) -> int:
+    """The last member of a key, below all others when there is none."""
+    return int(after[-16:], 16) if after else -1
 
 
 def _chunks(rows: list[Any]) -> Iterator[list[Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -28,17 +28,20 @@ Tables = dict[str, dict[str, str]]
 
 @attrs.frozen
 class LaneTotal:
-    """What waits in one lane of a session: rows without a packet identifier, and their bytes."""
+    """What waits in one lane of a session: rows without a packet identifier, and their bytes. `sent` is the number of
+    those with one."""
 
     session: str
     lane: int
     count: int
     size: int
+    sent: int
 
 
 @attrs.frozen
 class Totals:
-    """What a start has to know of all queues: the lanes in which anything is, and the highest number in use."""
+    """What a start has to know of all queues: the lanes in which anything is, and the highest number of a row. (A
+    message is numbered before the rows that name it.)"""
 
     lanes: list[LaneTotal]
     highest: int
@@ -129,23 +132,22 @@ def totals(tables: Tables) -> Totals:
     """`Store.totals`"""
     count: Counter[tuple[str, int]] = Counter()
     size: Counter[tuple[str, int]] = Counter()
+    sent: Counter[tuple[str, int]] = Counter()
     highest = 0
     for key, text in tables.get(QUEUE, {}).items():
         row = json.loads(text)
         _, lane, number = split(key)
-        highest = max(highest, number, row["message"])
+        highest = max(highest, number)
         where = key[:16], lane
         count[where] += 0 if row["id"] else 1
         size[where] += 0 if row["id"] else row["size"]
-    return Totals([LaneTotal(*where, count[where], size[where]) for where in sorted(count)], highest)
+        sent[where] += 1 if row["id"] else 0
+    return Totals([LaneTotal(*where, count[where], size[where], sent[where]) for where in sorted(count)], highest)
 
 
 def waiting(tables: Tables, session: str, lane: int, after: str, limit: int, size: int) -> list[Waiting]:
     """`Store.waiting`"""
-    prefix = lane_prefix(session, lane)
-    queue = tables.get(QUEUE, {})
-    keys = sorted(key for key in queue if key.startswith(prefix) and key > after)
-    rows = ((key, decode_row(queue[key])) for key in keys)
+    rows = _of_lane(tables, session, lane, after)
     return _with_messages(tables, cut((pair for pair in rows if not pair[1]["id"]), limit, size))
 
 
@@ -156,10 +158,17 @@ def of_session(tables: Tables, session: str, limit: int, size: int) -> list[Wait
     return _with_messages(tables, cut(rows, limit, size))
 
 
-def flights(tables: Tables, after: str, limit: int) -> list[Waiting]:
+def flights(tables: Tables, session: str, lane: int, after: str, limit: int) -> list[Waiting]:
     """`Store.flights`"""
-    found = [(key, decode_row(text)) for key, text in sorted(tables.get(QUEUE, {}).items()) if key > after]
-    return _with_messages(tables, [pair for pair in found if pair[1]["id"]][:limit])
+    rows = _of_lane(tables, session, lane, after)
+    return _with_messages(tables, [pair for pair in rows if pair[1]["id"]][:limit])
+
+
+def _of_lane(tables: Tables, session: str, lane: int, after: str) -> Iterator[tuple[str, Row]]:
+    prefix = lane_prefix(session, lane)
+    queue = tables.get(QUEUE, {})
+    for key in sorted(key for key in queue if key.startswith(prefix) and key > after):
+        yield key, decode_row(queue[key])
 
 
 def _with_messages(tables: Tables, rows: list[tuple[str, Row]]) -> list[Waiting]:

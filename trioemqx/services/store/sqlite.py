@@ -80,6 +80,7 @@ class SqliteStore:
         self._on_failure: Callable[[StoreError], object] | None = None
         self._on_recovered: Callable[[], object] | None = None
         self._on_log: tuple[Callable[[int], object], Callable[[], object]] | None = None
+        self._on_crash: Callable[[Exception], object] | None = None
         self._large_log = False
         self._writer: Writer | None = None
         self._waiting = self._waiting_size = 0
@@ -92,6 +93,11 @@ class SqliteStore:
         if self.failing is not None:
             on_failure(self.failing)
 
+    def watch_thread(self, on_crash: Callable[[Exception], object]) -> None:
+        """Be told, in Trio's thread, when the thread that writes has crashed: from then on nothing is durable, and the
+        store answers everything with StoreError."""
+        self._on_crash = on_crash
+
     def watch_log(self, on_large: Callable[[int], object], on_small: Callable[[], object]) -> None:
         """Be told when the write-ahead log grows beyond LARGE_LOG (its bytes), as it does while another program reads
         the file all the time; and when it is smaller again."""
@@ -103,7 +109,7 @@ class SqliteStore:
         self.failing = None
         database = Database(self.path, self._synchronous, self._connect)
         opening = Question(lambda: database.open(self._on_corrupt))
-        writer = Writer(self.path, database, self._settled, self._retry, self._log_size)
+        writer = Writer(self.path, database, self._settled, self._retry, self._log_size, self._crashed)
         threading.Thread(target=writer.run, args=(opening,), name="store", daemon=True).start()
         try:
             await opening.known.wait()
@@ -172,9 +178,9 @@ class SqliteStore:
         """The first rows of a session. Raises StoreError when the file cannot be read."""
         return await self._ask(lambda database: database.of_session(session, limit, size))
 
-    async def flights(self, after: str = "", limit: int = 1000) -> list[Waiting]:
-        """Rows of queues that have been sent. Raises StoreError when the file cannot be read."""
-        return await self._ask(lambda database: database.flights(after, limit))
+    async def flights(self, session: str, lane: int, after: str, limit: int) -> list[Waiting]:
+        """Rows of a lane that have been sent. Raises StoreError when the file cannot be read."""
+        return await self._ask(lambda database: database.flights(session, lane, after, limit))
 
     def pending(self) -> int:
         """Operations applied but not yet durable, those of failed batches included."""
@@ -211,6 +217,23 @@ class SqliteStore:
                 self._failure(error)
         elif before is not None:
             self._recovered()
+
+    def _crashed(self, error: Exception, batches: list[Batch]) -> None:
+        """The thread has ended by itself: whoever waits for it is told, and nobody waits for it again."""
+        writer, self._writer = self._writer, None
+        failure = self.failing = StoreError(f"the thread of the store crashed: {error!r}")
+        waiting = list(batches)
+        while writer is not None and not writer.inbox.empty():
+            item = writer.inbox.get_nowait()
+            if isinstance(item, Batch):
+                waiting.append(item)
+            elif item is not None:
+                item.error = failure
+                item.known.set()
+        for batch in waiting:
+            batch.durable.settle(failure)
+        if self._on_crash is not None:
+            self._on_crash(error)
 
     def _log_size(self, size: int) -> None:
         """The write-ahead log has become large, or small again."""

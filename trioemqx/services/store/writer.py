@@ -71,10 +71,17 @@ changes that are still to be written."""
 class Writer:
     """Made in Trio's thread; `run` is the other one. `inbox` takes batches and questions, and None to end it, which
     sets `ended`. `retry` is the pause in seconds after a failed commit; `log_size` is called in Trio's thread with the
-    bytes of the write-ahead log when they cross LARGE_LOG."""
+    bytes of the write-ahead log when they cross LARGE_LOG, `crashed` with a bug that has ended the thread and the
+    batches it had in hand."""
 
     def __init__(
-        self, path: Path, database: Database, settled: Settled, retry: float, log_size: Callable[[int], None]
+        self,
+        path: Path,
+        database: Database,
+        settled: Settled,
+        retry: float,
+        log_size: Callable[[int], None],
+        crashed: Callable[[Exception, list[Batch]], None],
     ) -> None:
         self.database = database
         self.inbox: queue.SimpleQueue[Batch | Question[Any] | None] = queue.SimpleQueue()
@@ -83,6 +90,7 @@ class Writer:
         self._settled = settled
         self._retry = retry
         self._log_size = log_size
+        self._crashed = crashed
         self._large_log = False
         self._token = trio.lowlevel.current_trio_token()
         self._batches: list[Batch] = []
@@ -101,6 +109,9 @@ class Writer:
                     self._work()
         except StoreUnusable as error:
             opening.error = error
+        except Exception as error:  # a failed commit is none: this is a bug, or memory that has run out
+            log.critical("%s: the thread that writes it crashed", self._path, exc_info=error)
+            self._tell(self._crashed, error, self._batches)
         finally:
             if opening.error is not None:
                 opening.error = StoreUnusable(f"store.file: {self._path} {opening.error}")
@@ -108,12 +119,20 @@ class Writer:
             self._tell(self.ended.set)
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._close()
+
+    def _serve(self) -> None:
         while not self._stopping:
             self._take()
             if self.database.owed or self._batches:
                 now = time.monotonic()
                 if self._retry_at is None or now >= self._retry_at or self._stopping:
                     self._flush()
+
+    def _close(self) -> None:
         if self.database.owed:
             log.error("%s: %d changes could not be written and are lost", self._path, self.database.owed)
         try:
