@@ -10,7 +10,7 @@ import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt } from '../components/toast.js';
-import { NeedsModule } from '../components/needs.js';
+import { NeedsModule, notLoaded } from '../components/needs.js';
 
 const pair = (metrics, name) => html`<${Num} value=${metrics[`${name}.count`]} /> <span class="muted">${short(metrics[`${name}.rate`])}/s</span>`;
 const byQos = (metrics, way) => [0, 1, 2].map((qos) => short(metrics[`messages.qos${qos}.${way}.count`])).join(' · ');
@@ -24,7 +24,7 @@ export default function TopicMetrics({ query }) {
     if (!await confirm({ title: t('tm.removeTitle'), text: t('tm.removeText', { topic: shorten(topic, 80) }), action: t('tm.remove') })) return;
     if (await attempt(() => api.delete(url`topic-metrics/${topic}`), t('action.deleted'))) list.reload();
   };
-  if (list.error?.status === 404) return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')} /><${NeedsModule} name="emqx_mod_topic_metrics" reload=${list.reload} />`;
+  if (notLoaded(list.error)) return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')} /><${NeedsModule} name="emqx_mod_topic_metrics" reload=${list.reload} />`;
   return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('tm.add')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.topicMetrics')} rows=${list.data} rowKey=${(row) => row.topic} columns=${[
       { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${50} />` },
