@@ -10,6 +10,7 @@ const FLAGS = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-b
 let browser
 let page
 let complaints = []
+let changes = []
 const complain = (kind, text, url = '') => complaints.push({ kind, text, url })
 
 // What a page must never do, seen from inside: a violation of its policy, a script of somebody else that ran.
@@ -19,6 +20,9 @@ const WATCH = () => {
   })
 }
 
+// Code comes as the text of a function; playwright would take that for an expression.
+const called = (code, argument) => `(${code})(${JSON.stringify(argument) ?? ''})`
+
 const COMMANDS = {
   async open ({ width = 1280, height = 900, dark = false, language = 'en-GB', theme }) {
     await page?.context().close()
@@ -27,6 +31,8 @@ const COMMANDS = {
     await context.addInitScript(WATCH)
     page = await context.newPage()
     complaints = []
+    changes = []
+    page.on('request', request => { if (request.method() !== 'GET') changes.push(`${request.method()} ${new URL(request.url()).pathname}`) })
     page.on('console', message => { if (['error', 'warning'].includes(message.type())) complain(message.type(), message.text(), message.location().url) })
     page.on('pageerror', error => complain('exception', String(error)))
     page.on('dialog', dialog => { complain('dialog', dialog.message()); dialog.dismiss() })
@@ -40,15 +46,21 @@ const COMMANDS = {
   press: ({ key }) => page.keyboard.press(key),
   type: ({ text }) => page.keyboard.type(text),
   wait: ({ at, gone }) => page.locator(at).first().waitFor({ state: gone ? 'detached' : 'visible' }),
-  until: ({ code, argument }) => page.waitForFunction(code, argument).then(() => undefined),
+  async until ({ code, argument }) { // page.waitForFunction needs eval, which the policy forbids
+    for (const end = Date.now() + PATIENCE; !await page.evaluate(called(code, argument));) {
+      if (Date.now() > end) throw new Error(`never: ${code}`)
+      await page.waitForTimeout(50)
+    }
+  },
   text: ({ at }) => page.locator(at).first().innerText(),
   texts: ({ at }) => page.locator(at).allInnerTexts(),
   count: ({ at }) => page.locator(at).count(),
-  evaluate: ({ code, argument }) => page.evaluate(code, argument),
+  evaluate: ({ code, argument }) => page.evaluate(called(code, argument)),
   resize: ({ width, height }) => page.setViewportSize({ width, height }),
   colours: ({ dark }) => page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' }),
   post: ({ url, body }) => page.request.post(url, { data: body }).then(answer => answer.status()),
   picture: ({ file, whole = false }) => page.screenshot({ path: file, fullPage: whole }).then(() => undefined),
+  changes () { const found = changes; changes = []; return found },
   complaints () { const found = complaints; complaints = []; return found },
 }
 

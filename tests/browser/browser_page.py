@@ -106,6 +106,11 @@ class Page:
     async def evaluate(self, code: str, argument: object = None) -> Any:
         return await self.do("evaluate", code=code, argument=argument)
 
+    async def api(self, method: str, path: str, body: object = None) -> Any:
+        """The data of an answer of the API, asked without the browser."""
+        auth = f"admin:{PASSWORD}"
+        return (await self.broker.api(method, path, body, listener="dashboard", auth=auth)).json().get("data")
+
     async def login(self) -> None:
         """As the form does it, without the form."""
         assert await self.do("post", url=f"{self.url}session", body={"username": "admin", "password": PASSWORD}) == 200
@@ -120,6 +125,10 @@ class Page:
         """Until a heading stands there, and nothing is on its way any more."""
         await self.wait("h1")
         await self.do("until", code="() => !document.querySelector('[aria-busy=true], .is-loading')", argument=None)
+
+    async def changes(self) -> list[str]:
+        """The requests since the last time that were no questions: method and path."""
+        return [str(one) for one in await self.do("changes")]
 
     async def complaints(self) -> list[str]:
         """What the browser found wrong since the last time: errors of scripts, violations of the policy, failed requests,

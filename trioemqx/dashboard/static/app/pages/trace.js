@@ -69,7 +69,7 @@ export default function Trace({ query }) {
   return html`<${PageHead} title=${t('nav.trace')} note=${t('trace.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('trace.create')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.trace')} rows=${list.data} rowKey=${(row) => row.name} columns=${[
       { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} />` },
-      { label: t('trace.what'), value: (row) => html`<span class="muted">${t(KINDS[row.type] ?? KINDS.clientid)}</span> <${Copyable} text=${row[row.type]} most=${30} />` },
+      { label: t('trace.what'), value: (row) => html`<span><span class="muted">${t(KINDS[row.type] ?? KINDS.clientid)}</span> <${Copyable} text=${row[row.type]} most=${30} /></span>` },
       { label: t('word.status'), value: (row) => html`<${Badge} kind=${row.status === 'running' ? 'ok' : ''}>${row.status === 'running' ? t('word.running') : row.status === 'waiting' ? t('trace.waiting') : t('word.stopped')}<//>` },
       { label: t('trace.from'), className: 'nowrap', value: (row) => time(row.start_at) },
       { label: t('trace.until'), className: 'nowrap', value: (row) => time(row.end_at) },
