@@ -64,13 +64,20 @@ const COMMANDS = {
   complaints () { const found = complaints; complaints = []; return found },
 }
 
+// A page whose script never returns answers nothing, not even that it is too late.
+const inTime = act => {
+  let timer
+  const late = new Promise((resolve, reject) => { timer = setTimeout(() => reject(new Error('the page hangs')), 2 * PATIENCE) })
+  return Promise.race([act, late]).finally(() => clearTimeout(timer))
+}
+
 async function main () {
   browser = await chromium.launch({ executablePath: process.argv[2], args: FLAGS, chromiumSandbox: false })
   console.log(JSON.stringify({ value: browser.version() }))
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { do: name, ...rest } = JSON.parse(line)
     let answer
-    try { answer = { value: await COMMANDS[name](rest) ?? null } } catch (error) { answer = { error: `${name}: ${error.message}` } }
+    try { answer = { value: await inTime(COMMANDS[name](rest)) ?? null } } catch (error) { answer = { error: `${name}: ${error.message}` } }
     console.log(JSON.stringify(answer))
   }
   await browser.close()
