@@ -42,7 +42,7 @@ const COMMANDS = {
   click: ({ at, nth = 0 }) => page.locator(at).nth(nth).click(),
   fill: ({ at, text }) => page.locator(at).fill(text),
   choose: ({ at, value }) => page.locator(at).selectOption(value).then(() => undefined),
-  focus: ({ at }) => page.locator(at).focus(),
+  focus: ({ at, nth = 0 }) => page.locator(at).nth(nth).focus(),
   press: ({ key }) => page.keyboard.press(key),
   type: ({ text }) => page.keyboard.type(text),
   wait: ({ at, gone }) => page.locator(at).first().waitFor({ state: gone ? 'detached' : 'visible' }),

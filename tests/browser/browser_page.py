@@ -16,6 +16,7 @@ from trioemqx.testing import TestBroker
 
 DRIVER = Path(__file__).with_name("browser_driver.js")
 PASSWORD = "not public"
+AUTH = f"admin:{PASSWORD}"
 DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 """The script has seen that its address changed, and the browser has drawn what follows from it."""
 
@@ -105,11 +106,6 @@ class Page:
 
     async def evaluate(self, code: str, argument: object = None) -> Any:
         return await self.do("evaluate", code=code, argument=argument)
-
-    async def api(self, method: str, path: str, body: object = None) -> Any:
-        """The data of an answer of the API, asked without the browser."""
-        auth = f"admin:{PASSWORD}"
-        return (await self.broker.api(method, path, body, listener="dashboard", auth=auth)).json().get("data")
 
     async def login(self) -> None:
         """As the form does it, without the form."""
