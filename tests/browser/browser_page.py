@@ -1,4 +1,4 @@
-"""A real browser for tests: one Chromium for all of them, steered by a script of Node, and a page in it for each test."""
+"""A real browser for tests: one Chromium for all of them, steered by a script of Node; each test has a page in it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Browser:
 
 @attrs.define
 class Page:
-    """The dashboard of a broker in a browser. `at` is a selector of playwright: `text=Save`, `tr:has-text("x") button`."""
+    """The dashboard of a broker in a browser. `at` is a selector of playwright, such as `tr:has-text("x") button`."""
 
     browser: Browser
     broker: TestBroker
@@ -127,8 +127,8 @@ class Page:
         return [str(one) for one in await self.do("changes")]
 
     async def complaints(self) -> list[str]:
-        """What the browser found wrong since the last time: errors of scripts, violations of the policy, failed requests,
-        windows that asked something. The one that is no error: who is not logged in is told so with a 401."""
+        """What the browser found wrong since the last time: errors of scripts, violations of the policy, requests
+        that failed, windows that asked something. The one that is no error: who is not logged in is told so with a 401."""
         found = await self.do("complaints")
         return [f"{one['kind']}: {one['text']} {one['url']}" for one in found if not _expected(one)]
 

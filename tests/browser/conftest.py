@@ -11,11 +11,11 @@ import pytest_trio
 
 sys.path.append(str(Path(__file__).parents[1] / "interop"))
 
-from browser_page import PASSWORD, Browser, Page  # noqa: E402
-from interop_peers import need, node_modules  # noqa: E402
+from browser_page import PASSWORD, Browser, Page
+from interop_peers import need, node_modules
 
-from trioemqx.services import secrets as secret_hashes  # noqa: E402
-from trioemqx.testing import TestBroker, running  # noqa: E402
+from trioemqx.services import secrets as secret_hashes
+from trioemqx.testing import TestBroker, running
 
 EVERYTHING = {
     "modules": {

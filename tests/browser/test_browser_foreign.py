@@ -13,6 +13,9 @@ TAKEN_FOR_HTML = """() => [
   ['scripts', [...document.scripts].filter(script => !script.src).length],
   ['handlers', document.querySelectorAll('[onerror], [onfocus]').length],
 ].filter(([, count]) => count)"""
+EVERYTHING = """() => [
+  document.querySelector('main').innerText, ...[...document.querySelectorAll('input')].map(one => one.value)
+].join(' ')"""
 DESTROYS = "main :is(button.danger-text, .btn.danger):not(.action *)"
 """Buttons of pages; the action of a rule that is being written is only a draft."""
 FOCUS_INSIDE = "() => document.querySelector('dialog[open]').contains(document.activeElement)"
@@ -23,8 +26,7 @@ async def test_text_from_outside_is_shown_and_never_run(dashboard: Page, broker:
     for path, pressed in PAGES.items():
         await dashboard.visit(path)
         if path not in SILENT:
-            everything = "() => document.querySelector('main').innerText + [...document.querySelectorAll('input')].map(one => one.value)"
-            assert MARK in await dashboard.evaluate(everything), path
+            assert MARK in await dashboard.evaluate(EVERYTHING), path
         for at in pressed:
             await dashboard.click(at)
             await dashboard.wait("dialog[open]")

@@ -40,8 +40,8 @@ async def test_a_flood_is_asked_about_and_capped(dashboard: Page, broker: TestBr
     await dashboard.press("Escape")
     await dashboard.gone("dialog")
     assert await dashboard.count(".sub-list li") == 1
-    await dashboard.click('.card:has(.sub-list) button.primary')
-    await dashboard.wait('dialog[open]')
+    await dashboard.click(".card:has(.sub-list) button.primary")
+    await dashboard.wait("dialog[open]")
     await dashboard.press("Enter")
     await dashboard.wait(".sub-list li:nth-child(2)")
     for number in range(FLOOD):

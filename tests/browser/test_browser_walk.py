@@ -144,7 +144,9 @@ async def test_the_language_and_the_colours_are_switched_and_kept(dashboard: Pag
     await dashboard.visit("clients")
     await dashboard.click("[data-language=zh]")
     await dashboard.wait("h1:text-is('客户端')")
-    background = "() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).colorScheme"
+    background = (
+        "() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).colorScheme"
+    )
     light = await dashboard.evaluate(background)
     await dashboard.click(".bar .btn.icon.ghost:not(.burger)")
     dark = await dashboard.evaluate(background)
