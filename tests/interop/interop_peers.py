@@ -27,10 +27,10 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def node_modules() -> Path:
-    """The folder that has MQTT.js: where NODE_PATH points to, or where `./dev test` puts it."""
+def node_modules(package: str = "mqtt") -> Path:
+    """The folder that has a package of npm: where NODE_PATH points to, or where `./dev test` puts it."""
     places = [Path(place) for place in os.environ.get("NODE_PATH", "").split(os.pathsep) if place]
     for place in [*places, CHECKOUT / ".tools" / "node_modules"]:
-        if (place / "mqtt").is_dir():
+        if (place / package).is_dir():
             return place
-    missing("no MQTT.js (npm install --prefix .tools mqtt@5)")
+    missing(f"no {package} (npm install --prefix .tools {package})")

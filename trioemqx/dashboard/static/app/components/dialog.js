@@ -8,9 +8,10 @@ export function Dialog({ title, onClose, children, footer, wide, side }) {
   const box = useRef(null);
   useEffect(() => {
     const before = document.activeElement;
-    box.current.showModal();
-    (box.current.querySelector('[data-autofocus]') ?? box.current.querySelector('.dialog-body :is(input, select, textarea)'))?.focus();
-    return () => before?.focus?.();
+    const shown = box.current;
+    shown.showModal();
+    (shown.querySelector('[data-autofocus]') ?? shown.querySelector('.dialog-body :is(input, select, textarea)'))?.focus();
+    return () => { shown.close(); before?.focus?.(); }; // closed first: what lies behind a modal dialog takes no focus
   }, []);
   const cancel = (event) => { event.preventDefault(); onClose(); };
   return html`<dialog ref=${box} class="dialog ${wide ? 'wide' : ''} ${side ? 'side' : ''}" aria-label=${title} onCancel=${cancel} onMouseDown=${(event) => event.target === box.current && onClose()}>

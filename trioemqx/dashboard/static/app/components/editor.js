@@ -1,5 +1,5 @@
 // An editor for SQL and JSON: CodeMirror 5, loaded when the first one is shown.
-import { html, loadScript, loadStyle, useEffect, useRef } from '../lib.js';
+import { html, loadScript, loadStyle, useEffect, useLayoutEffect, useRef } from '../lib.js';
 
 const FOLDER = 'vendor/codemirror-5.65.21/';
 
@@ -56,7 +56,8 @@ export function Editor({ value, onChange, mode = 'sql', words, label, rows = 8, 
     });
     return () => { gone = true; editor.current?.toTextArea(); };
   }, []);
-  useEffect(() => {
+  // Before the next key can be pressed: a value of before it would put the text back, and both would chase each other.
+  useLayoutEffect(() => {
     if (editor.current && editor.current.getValue() !== value) editor.current.setValue(value);
   }, [value]);
   return html`<div class="editor rows-${rows}"><textarea ref=${area} class="input mono" rows=${rows} aria-label=${label} value=${value} onInput=${(event) => onChange(event.target.value)} /></div>`;

@@ -5,6 +5,9 @@ import { api, url } from '../api.js';
 import { attempt } from './toast.js';
 import { EmptyState } from './states.js';
 
+/** Whether an error of the API says that nobody serves the path: EMQX's modules answer 111, everything else HTTP 404. */
+export const notLoaded = (error) => error?.status === 404 || error?.reason === 'module_not_loaded' || error?.message === 'module_not_loaded';
+
 /** A module by its name. */
 export function NeedsModule({ name, reload }) {
   const load = async () => { if (await attempt(() => api.put(url`modules/${name}/load`), t('modules.loaded', { name }))) reload(); };

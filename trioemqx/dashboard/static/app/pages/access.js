@@ -9,7 +9,7 @@ import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
-import { NeedsPlugin } from '../components/needs.js';
+import { NeedsPlugin, notLoaded } from '../components/needs.js';
 
 function Users({ kind }) {
   const [edited, setEdited] = useState(null); // {} a new one, or a row
@@ -83,7 +83,7 @@ function Acl() {
 export default function Access() {
   const probe = useApi('auth_username', { _page: 1, _limit: 1 });
   const head = html`<${PageHead} title=${t('nav.usersAcl')} note=${t('access.note')} />`;
-  if (probe.error?.status === 404) return html`${head}<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />`;
+  if (notLoaded(probe.error)) return html`${head}<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />`;
   return html`${head}<${Tabs} tabs=${[
     ['username', t('access.byUser'), () => html`<${Users} kind="username" />`],
     ['clientid', t('access.byClient'), () => html`<${Users} kind="clientid" />`],

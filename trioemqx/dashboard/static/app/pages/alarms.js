@@ -15,8 +15,8 @@ const flat = (data) => data.flatMap((node) => node.alarms.map((alarm) => ({ ...a
 const lasted = (row) => duration(row.duration / 1e6);
 
 const common = () => [
-  { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} most=${48} />` },
-  { label: t('alarms.message'), value: (row) => row.message },
+  { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} most=${36} />` },
+  { label: t('alarms.message'), className: 'text', value: (row) => row.message },
   { label: t('alarms.details'), value: (row) => html`<span class="muted mono alarm-details">${Object.entries(row.details ?? {}).map(([key, value]) => `${key}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ') || '–'}</span>` },
   { label: t('alarms.since'), className: 'nowrap', value: (row) => html`<${Ago} value=${row.activate_at} />` },
   { label: t('alarms.lasted'), className: 'nowrap', value: lasted },

@@ -21,7 +21,7 @@ const filters = () => [
 ];
 
 const columns = (reload) => [
-  { label: t('word.clientid'), className: 'lead', value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} most=${34} />` },
+  { label: t('word.clientid'), className: 'lead', value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} most=${28} />` },
   { label: t('word.username'), value: (row) => (row.username && row.username !== 'undefined' ? html`<${Copyable} text=${row.username} mono=${false} most=${20} />` : html`<span class="muted">–</span>`) },
   { label: t('clients.state'), value: (row) => html`<${State} row=${row} />` },
   { label: t('word.address'), className: 'nowrap', value: (row) => html`<span class="mono">${row.ip_address}:${row.port}</span>` },

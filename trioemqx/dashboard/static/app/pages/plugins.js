@@ -11,7 +11,7 @@ import { StateBadge, Switching } from '../components/switching.js';
 import { toast } from '../components/toast.js';
 
 const columns = (reload) => [
-  { label: t('word.name'), className: 'lead', value: (row) => html`<a class="mono" href=${link(['plugins', row.name])}>${row.name}</a>` },
+  { label: t('word.name'), className: 'lead nowrap', value: (row) => html`<a class="mono" href=${link(['plugins', row.name])}>${row.name}</a>` },
   { label: t('word.description'), value: (row) => html`${row.description}${row.problem && html`<div class="danger-text">${row.problem}</div>`}` },
   { label: t('word.type'), value: (row) => html`<${Badge}>${row.type}<//>` },
   { label: t('overview.version'), value: (row) => row.version },

@@ -59,7 +59,7 @@ function Write({ row, events, definitions, resources, reload }) {
   const example = (event_) => { const found = events.find((one) => one.event === event_.target.value); event_.target.value = ''; if (found) setSql(found.sql_example.replace(/ (FROM|WHERE) /g, '\n$1 ')); };
   return html`<div class="stack">
     <${PageHead} title=${row ? html`<span class="mono">${row.id}</span>` : t('rules.create')} note=${html`<a href=${link(['rules'])}>${t('nav.rules')}</a>`}>
-      ${row && html`<button class="btn" onClick=${remove}>${t('action.delete')}</button>`}<button class="btn primary" data-save onClick=${save}>${t('action.save')}</button><//>
+      ${row && html`<button class="btn danger" onClick=${remove}>${t('action.delete')}</button>`}<button class="btn primary" data-save onClick=${save}>${t('action.save')}</button><//>
     ${failure && html`<${ErrorBox} error=${failure} />`}
     ${row && html`<${Metrics} row=${row} reset=${reset} />`}
     <${Card} title="SQL" actions=${html`<select class="input example" aria-label=${t('rule.examples')} onChange=${example}><option value="">${t('rule.examples')}</option>${events.map((one) => html`<option value=${one.event}>${pick(one.title)}</option>`)}</select>`}>

@@ -10,7 +10,7 @@ import { Copyable } from '../components/copyable.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
 import { useApi } from '../api.js';
-import { NeedsModule } from '../components/needs.js';
+import { NeedsModule, notLoaded } from '../components/needs.js';
 
 const columns = () => [
   { label: t('word.clientid'), className: 'lead', value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
@@ -26,7 +26,7 @@ export default function Slow() {
     if (await attempt(() => api.delete('slow_subscriptions'), t('action.deleted'))) reload();
   };
   return html`<${PageHead} title=${t('nav.slow')} note=${t('slow.note')}><a class="btn" href=${link(['modules', 'emqx_mod_slow_subs'])}>${t('slow.settings')}</a><//>
-    ${probe.error?.status === 404 ? html`<${NeedsModule} name="emqx_mod_slow_subs" reload=${probe.reload} />`
+    ${notLoaded(probe.error) ? html`<${NeedsModule} name="emqx_mod_slow_subs" reload=${probe.reload} />`
       : html`<${ServerTable} path="slow_subscriptions" label=${t('nav.slow')} columns=${columns} empty=${html`<${EmptyState} icon="snail" title=${t('slow.none')}>${t('slow.noneHint')}<//>`}>
         ${(asked) => html`<button class="btn" disabled=${!asked.data?.length} onClick=${() => clear(asked.reload)}>${t('slow.clear')}</button>`}<//>`}`;
 }

@@ -10,9 +10,9 @@ import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt } from '../components/toast.js';
-import { NeedsModule } from '../components/needs.js';
+import { NeedsModule, notLoaded } from '../components/needs.js';
 
-const pair = (metrics, name) => html`<${Num} value=${metrics[`${name}.count`]} /> <span class="muted">${short(metrics[`${name}.rate`])}/s</span>`;
+const pair = (metrics, name) => html`<span><${Num} value=${metrics[`${name}.count`]} /> <span class="muted">${short(metrics[`${name}.rate`])}/s</span></span>`;
 const byQos = (metrics, way) => [0, 1, 2].map((qos) => short(metrics[`messages.qos${qos}.${way}.count`])).join(' · ');
 
 export default function TopicMetrics({ query }) {
@@ -24,10 +24,10 @@ export default function TopicMetrics({ query }) {
     if (!await confirm({ title: t('tm.removeTitle'), text: t('tm.removeText', { topic: shorten(topic, 80) }), action: t('tm.remove') })) return;
     if (await attempt(() => api.delete(url`topic-metrics/${topic}`), t('action.deleted'))) list.reload();
   };
-  if (list.error?.status === 404) return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')} /><${NeedsModule} name="emqx_mod_topic_metrics" reload=${list.reload} />`;
+  if (notLoaded(list.error)) return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')} /><${NeedsModule} name="emqx_mod_topic_metrics" reload=${list.reload} />`;
   return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('tm.add')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.topicMetrics')} rows=${list.data} rowKey=${(row) => row.topic} columns=${[
-      { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${50} />` },
+      { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${40} />` },
       { label: t('tm.in'), className: 'num', value: (row) => pair(row.metrics, 'messages.in') },
       { label: t('tm.out'), className: 'num', value: (row) => pair(row.metrics, 'messages.out') },
       { label: t('tm.dropped'), className: 'num', value: (row) => pair(row.metrics, 'messages.dropped') },

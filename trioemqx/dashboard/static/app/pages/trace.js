@@ -11,7 +11,7 @@ import { confirm, Dialog, Drawer } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
 import { save } from '../components/payload.js';
-import { NeedsModule } from '../components/needs.js';
+import { NeedsModule, notLoaded } from '../components/needs.js';
 
 const KINDS = { clientid: 'word.clientid', topic: 'word.filter', ip_address: 'clients.ip' };
 const CHUNK = 50000;
@@ -65,11 +65,11 @@ export default function Trace({ query }) {
     if (!await confirm({ title: t('trace.deleteTitle'), text: t('trace.deleteText', { name: row.name }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`trace/${row.name}`), t('action.deleted'))) list.reload();
   };
-  if (list.error?.status === 404) return html`<${PageHead} title=${t('nav.trace')} note=${t('trace.note')} /><${NeedsModule} name="emqx_mod_trace" reload=${list.reload} />`;
+  if (notLoaded(list.error)) return html`<${PageHead} title=${t('nav.trace')} note=${t('trace.note')} /><${NeedsModule} name="emqx_mod_trace" reload=${list.reload} />`;
   return html`<${PageHead} title=${t('nav.trace')} note=${t('trace.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('trace.create')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.trace')} rows=${list.data} rowKey=${(row) => row.name} columns=${[
       { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} />` },
-      { label: t('trace.what'), value: (row) => html`<span class="muted">${t(KINDS[row.type] ?? KINDS.clientid)}</span> <${Copyable} text=${row[row.type]} most=${30} />` },
+      { label: t('trace.what'), value: (row) => html`<span><span class="muted">${t(KINDS[row.type] ?? KINDS.clientid)}</span> <${Copyable} text=${row[row.type]} most=${30} /></span>` },
       { label: t('word.status'), value: (row) => html`<${Badge} kind=${row.status === 'running' ? 'ok' : ''}>${row.status === 'running' ? t('word.running') : row.status === 'waiting' ? t('trace.waiting') : t('word.stopped')}<//>` },
       { label: t('trace.from'), className: 'nowrap', value: (row) => time(row.start_at) },
       { label: t('trace.until'), className: 'nowrap', value: (row) => time(row.end_at) },

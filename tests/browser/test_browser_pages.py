@@ -1,0 +1,54 @@
+"""Every page of the menu opens: wide and narrow, light and dark, in both languages, loaded and not."""
+
+from __future__ import annotations
+
+import pytest
+from browser_page import Page
+
+from trioemqx.testing import TestBroker
+
+LOOKS = {
+    "wide, light, English": {"width": 1280, "height": 900},
+    "phone, dark, Chinese": {"width": 390, "height": 844, "dark": True, "language": "zh-CN"},
+}
+MENU = "() => [...document.querySelectorAll('.nav-link')].map(link => link.getAttribute('href').slice(2))"
+WIDER = "() => document.scrollingElement.scrollWidth - innerWidth"
+DETAILS = ["clients/pump-1", "clients/nobody", "nodes/emqx%40127.0.0.1", "rules/new", "plugins/emqx_retainer"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_every_page_opens(look: str, page: Page, broker: TestBroker) -> None:
+    client = await broker.client("pump-1", subscribe="a/#")
+    await client.publish("kept/" + "long/" * 30, b"x", retain=True, qos=1)
+    await page.do("open", **LOOKS[look])
+    await page.login()
+    await page.visit()
+    menu = await page.evaluate(MENU)
+    assert len(menu) == len(set(menu)) >= 20
+    titles = set()
+    for path in [*menu, *DETAILS]:
+        await page.visit(path)
+        titles.add(await page.text("h1"))
+        assert await page.count("main [role=alert]") == 0, path
+        assert await page.evaluate(WIDER) <= 0, f"{path} is wider than the window"
+        assert await page.complaints() == [], path
+    assert len(titles) > len(menu) - 2
+
+
+class TestWithoutModules:
+    @pytest.fixture
+    def broker_config(self) -> dict[str, object]:
+        return {"modules": {"load": []}, "plugins": {"load": []}}
+
+    @pytest.mark.parametrize(
+        "path", ["retained", "delayed", "topic-metrics", "slow-subscriptions", "trace", "access"], ids=str
+    )
+    async def test_a_page_offers_to_load_what_it_is_about(self, dashboard: Page, path: str) -> None:
+        await dashboard.visit(path)
+        assert await dashboard.count("main [role=alert]") == 0
+        assert "404" in "".join(await dashboard.complaints()) or path not in ("retained", "delayed", "access")
+        await dashboard.click(".empty .btn.primary")
+        await dashboard.wait(".toast.ok")
+        await dashboard.gone(".empty .btn.primary")
+        await dashboard.settled()
+        assert await dashboard.count("main [role=alert]") == 0

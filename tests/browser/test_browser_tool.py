@@ -1,0 +1,59 @@
+"""The MQTT client of the dashboard: a real client over WebSocket, which a flood does not drown."""
+
+from __future__ import annotations
+
+from browser_foreign import EVIL, MARK
+from browser_page import Page
+from test_browser_foreign import TAKEN_FOR_HTML
+
+from trioemqx.testing import TestBroker, make_publish
+from trioemqx.types import Properties
+
+KEPT = "async () => (await import('./app/mqtt_tool.js')).connections.get()[0].messages.length"
+FLOOD = 3000
+
+
+async def test_a_flood_is_asked_about_and_capped(dashboard: Page, broker: TestBroker) -> None:
+    await dashboard.visit("mqtt-client")
+    await dashboard.click("[data-connect]")
+    await dashboard.label("Client ID", "from-a-browser")
+    await dashboard.press("Enter")
+    await dashboard.wait(".badge.ok")
+    found = broker.node.find("from-a-browser")
+    assert found is not None
+
+    publisher = await broker.client(EVIL)
+    properties = Properties()
+    properties.user_property = [(EVIL, EVIL)]
+    await subscribe(dashboard, "evil/#")
+    await dashboard.wait(".sub-list li")
+    await publisher.send(make_publish(f"evil/{EVIL}", EVIL.encode(), properties=properties))
+    await dashboard.click(".stream button")
+    await dashboard.wait("dialog[open] .payload-text")
+    assert (await dashboard.text("dialog[open]")).count(MARK) >= 4  # topic, name and value of the property, payload
+    assert await dashboard.evaluate(TAKEN_FOR_HTML) == []
+    await dashboard.press("Escape")
+    await dashboard.gone("dialog")
+
+    await subscribe(dashboard, "#")
+    await dashboard.wait('dialog[open]:has-text("#")')
+    await dashboard.press("Escape")
+    await dashboard.gone("dialog")
+    assert await dashboard.count(".sub-list li") == 1
+    await dashboard.click(".card:has(.sub-list) button.primary")
+    await dashboard.wait("dialog[open]")
+    await dashboard.press("Enter")
+    await dashboard.wait(".sub-list li:nth-child(2)")
+    for number in range(FLOOD):
+        await publisher.send(make_publish(f"flood/{number}", b"x" * 200))
+    await publisher.ping()
+    await dashboard.wait(".messages .notice.warn")
+    assert await dashboard.evaluate(KEPT) <= 500
+    assert await dashboard.count(".stream li") <= 200
+    await dashboard.click(".messages .card-head > button")  # it still listens: the list is emptied
+    await dashboard.wait(".messages .empty")
+
+
+async def subscribe(page: Page, name: str) -> None:
+    await page.label("Filter", name)
+    await page.press("Enter")

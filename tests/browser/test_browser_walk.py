@@ -1,0 +1,157 @@
+"""What an operator does in the dashboard, done by a browser: each step is seen at the broker, or at a client of it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from browser_page import PASSWORD, Page
+
+from trioemqx.testing import Client, TestBroker
+
+
+class TestTheFirstLogin:
+    @pytest.fixture
+    def broker_config(self) -> dict[str, object]:
+        return {"dashboard": {"listener": {"http": "127.0.0.1:0"}}}
+
+    async def test_the_well_known_password_has_to_be_changed(self, page: Page) -> None:
+        await page.visit()
+        await page.label("User name", "admin")
+        await page.label("Password", "secret")
+        await page.press("Enter")
+        await page.wait("[role=alert]")
+        assert [one for one in await page.complaints() if "401" not in one] == []
+
+        await page.label("Password", "public")
+        await page.press("Enter")
+        await page.wait("h1:text-is('Choose a password')")
+        await page.visit("clients")
+        assert await page.text("h1") == "Choose a password"
+        await page.label("Password now", "public")
+        await page.label("New password", PASSWORD)
+        await page.label("New password again", "something else")
+        await page.press("Enter")
+        assert "differ" in await page.text("[role=alert]")
+        assert page.broker.node.dashboard_users.shipped("admin")
+
+        await page.label("New password again", PASSWORD)
+        await page.press("Enter")
+        await page.wait("h1:text-is('Clients')")
+        assert not page.broker.node.dashboard_users.shipped("admin")
+
+
+async def test_a_client_is_seen_and_kicked_by_keyboard(dashboard: Page, broker: TestBroker) -> None:
+    pump = await broker.client("pump-1", username="operator", subscribe="pumps/#")
+    stays = await broker.client("pump-2")
+    await dashboard.visit("clients")
+    row = 'tr:has(a:text-is("pump-1"))'
+    assert "operator" in await dashboard.text(row)
+    await dashboard.do("focus", at=f"{row} [data-kick]")
+    await dashboard.press("Enter")
+    await dashboard.wait("dialog[open]")
+    await dashboard.press("Escape")
+    await dashboard.gone("dialog")
+    await pump.ping()
+    await dashboard.press("Enter")  # the focus is back on the button
+    await dashboard.wait("dialog[open]")
+    await dashboard.press("Enter")
+    await pump.closed()
+    await dashboard.gone(row)
+    await stays.ping()
+
+
+async def test_a_plugin_is_reloaded(dashboard: Page, broker: TestBroker) -> None:
+    before = broker.node.plugins.live["emqx_retainer"]
+    await dashboard.visit("plugins")
+    await dashboard.click('tr:has(a:text-is("emqx_retainer")) [data-reload]')
+    await dashboard.wait(".toast.ok")
+    assert broker.node.plugins.live["emqx_retainer"] is not before
+
+
+async def test_a_rule_is_written_and_tried(dashboard: Page, broker: TestBroker) -> None:
+    hot = await broker.client("hot", subscribe="hot/#")
+    await dashboard.visit("rules/new")
+    await write(dashboard, "SQL", 'SELECT payload.t AS t, clientid FROM "sensors/#" WHERE payload.t > 20')
+    context = '{"topic": "sensors/1", "clientid": "here", "payload": "{\\"t\\": 25}"}'
+    await write(dashboard, "Sample", context)
+    await dashboard.press("Control+Enter")
+    await dashboard.wait("[data-result] pre")
+    assert '"t": 25' in await dashboard.text("[data-result] pre")
+    await write(dashboard, "Sample", context.replace("25", "15"))
+    await dashboard.click("[data-run-test]")
+    await dashboard.gone("[data-result] pre")
+
+    await dashboard.do("choose", at="[data-add-action='0']", value="republish")
+    await dashboard.label("Target Topic", "hot/${clientid}")
+    await dashboard.label("Payload Template", "${t}")
+    await dashboard.click("[data-save]")
+    await dashboard.wait("h1:has-text('rule:')")
+    sensor = await broker.client("kitchen")
+    await sensor.publish("sensors/1", b'{"t": 15}', qos=1)
+    await sensor.publish("sensors/1", b'{"t": 30}', qos=1)
+    assert await hot.message() == ("hot/kitchen", b"30")
+    await dashboard.visit("rules")
+    row = await dashboard.do("texts", at="tbody td.num")
+    assert row[:2] == ["2", "1"]  # matched, passed
+
+
+async def write(page: Page, label: str, text: str) -> None:
+    """Put text into an editor, as one does."""
+    await page.do("focus", at=f'.CodeMirror [aria-label="{label}"]')
+    await page.press("Control+a")
+    await page.do("type", text=text)
+    await page.press("Escape")
+
+
+async def test_a_retained_message_is_read_and_deleted(dashboard: Page, broker: TestBroker) -> None:
+    writer = await broker.client("writer")
+    await writer.publish("home/kitchen/light", b'{"on": true}', retain=True, qos=1)
+    await writer.publish("home/kitchen/heat", b"\x00\xff", retain=True, qos=1)
+    await dashboard.visit("retained")
+    await dashboard.fill("input[type=search]", "home/+/light")
+    await dashboard.gone('tr:has-text("home/kitchen/heat")')
+    row = 'tr:has-text("home/kitchen/light")'
+    await dashboard.click(f"{row} [data-view]")
+    await dashboard.wait('.payload-text:has-text("true")')
+    await dashboard.click(".dialog-foot .btn.danger")
+    await dashboard.click('dialog:has-text("home/kitchen/light") .btn.danger[data-autofocus]')
+    await dashboard.gone(row)
+    late = await broker.client("late", subscribe="home/#")
+    assert (await late.message())[0] == "home/kitchen/heat"
+    assert await late.nothing(0.2)
+
+
+async def test_a_chart_moves(dashboard: Page, broker: TestBroker) -> None:
+    await dashboard.visit("overview")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(chatter, await broker.client("sensor"))
+        await dashboard.wait(".chart-box .u-over")
+        points = "(least) => Number(document.querySelector('.chart-box').dataset.points) >= least"
+        seen = await dashboard.evaluate("() => Number(document.querySelector('.chart-box').dataset.points)")
+        await dashboard.do("until", code=points, argument=seen + 2)
+        rate = "() => parseFloat(document.querySelector('.figure strong').innerText) > 0"
+        await dashboard.do("until", code=rate)
+        nursery.cancel_scope.cancel()
+
+
+async def chatter(client: Client) -> None:
+    while True:
+        await client.publish("sensors/1", b"21")
+        await trio.sleep(0.02)
+
+
+async def test_the_language_and_the_colours_are_switched_and_kept(dashboard: Page) -> None:
+    await dashboard.visit("clients")
+    await dashboard.click("[data-language=zh]")
+    await dashboard.wait("h1:text-is('客户端')")
+    background = (
+        "() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).colorScheme"
+    )
+    light = await dashboard.evaluate(background)
+    await dashboard.click(".bar .btn.icon.ghost:not(.burger)")
+    dark = await dashboard.evaluate(background)
+    assert light != dark
+    await dashboard.do("goto", url=f"{dashboard.url}?again#/topics")
+    await dashboard.wait("h1:text-is('主题')")
+    assert await dashboard.evaluate("() => document.documentElement.lang") == "zh-CN"
+    assert await dashboard.evaluate(background) == dark
