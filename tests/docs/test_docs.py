@@ -153,21 +153,6 @@ def test_the_life_of_a_publish_names_code_that_exists() -> None:
         assert defined(PACKAGE / file, name), f"{file}: {name}"
 
 
-def test_every_row_of_the_crash_table_has_tests_that_exist() -> None:
-    table = page("docs/architecture.md").partition("### Who catches what")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (?!what crashes)(.+) \|$", table, re.MULTILINE)
-    assert len(rows) >= 15
-    for row in rows:
-        named = row.rpartition(" | ")[2]
-        file = ""
-        found = re.findall(r"`([\w/]+\.py)`|`(test_\w+)`", named)
-        assert any(test for _, test in found), f"no test: {row}"
-        for path, test in found:
-            file = path or file
-            if test:
-                assert defined(ROOT / "tests" / file, test), f"{file}: {test}"
-
-
 def test_the_seams_name_code_that_exists() -> None:
     text = page("docs/architecture.md").partition("## Seams")[2].partition("## State")[0]
     pairs = re.findall(r"`([\w/]+\.py)` `([\w.]+)`", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
 from collections import Counter
 
@@ -13,6 +14,7 @@ from fault_doors import PATIENCE, Doors, opened, rss, until
 from trioemqx.codec.control import Pingreq, Subscribe
 from trioemqx.codec.encode import encode
 from trioemqx.codec.packets import make_publish
+from trioemqx.listeners.listener import UNSENT
 from trioemqx.listeners.writing import SEND_SIZE
 from trioemqx.testing import Client, Closed
 from trioemqx.types import Message, SubOpts
@@ -82,6 +84,20 @@ async def test_receivers_that_never_read(doors):
     assert growth <= 16 * MB + 30 * 1.5 * MB
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the kernel cannot be told")
+async def test_the_kernel_does_not_buffer_megabytes_for_a_receiver_that_never_reads(doors):
+    """It would for each of a thousand, until the machine has no memory left for TCP."""
+    await doors.client("slow", subscribe="t", rcvbuf=4096)
+    [link] = doors.node.pump.turn.links.values()
+    publisher = await doors.client("p")
+    frame = encode(make_publish("t", bytes(4000), 0, False, False, 0, None), 5)
+    for _ in range(20):
+        await publisher.send_raw(frame * 100)
+        await publisher.ping()
+    assert link.out.size > link.out.low
+    assert UNSENT // 2 < link.sent_oct < 4 * UNSENT
+
+
 @pytest.mark.parametrize("slow", [0, 20])
 async def test_how_long_a_publisher_takes(doors, slow):
     """With and without stuck receivers; the figures are for reading, the bound is generous."""
@@ -90,13 +106,23 @@ async def test_how_long_a_publisher_takes(doors, slow):
     healthy = await doors.client("healthy", subscribe="t")
     publisher = await doors.client("p")
     frame = encode(make_publish("t", bytes(1000), 0, False, False, 0, None), 5)
+    got = 0
+
+    async def read() -> None:
+        nonlocal got
+        while got < 2000:
+            await healthy.message()
+            got += 1
+
     began = trio.current_time()
-    for _ in range(20):
-        await publisher.send_raw(frame * 100)
-        await publisher.ping()
-    took = trio.current_time() - began
-    for _ in range(2000):
-        await healthy.message()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        for batch in range(1, 21):
+            await publisher.send_raw(frame * 100)
+            await publisher.ping()
+            took = trio.current_time() - began
+            while got < batch * 100:  # the kernel does not hold megabytes for somebody who is late
+                await trio.sleep(0.001)
     print(f"\n2000 messages with {slow} stuck receivers: {took:.2f} s")
     assert took < 10.0
 

@@ -227,6 +227,25 @@ class TestFairness:
         bench.settle()
         assert len(tap.packets()) == 52
 
+    def test_one_message_to_a_thousand_does_not_come_before_each_event(self, bench):
+        """It costs as much as all others need: there was one for each of them, so they came a few at a time."""
+        receivers = [bench.client(f"sub{number}", "wide", high=1_000_000) for number in range(1000)]
+        others = [bench.client(f"other{number}") for number in range(10)]
+        flood = bench.client("flood")
+        flood.link.size = 65536
+        flood.feed(encode(make_publish("wide", b"x", 0, False, False, 0, None), 5) * 50)
+        for _ in range(3):
+            for other in others:
+                other.feed(PING)
+            ticks = iter(range(10_000))
+            bench.turn.clock = lambda ticks=ticks: next(ticks) * 0.001
+            bench.round()
+            bench.turn.clock = lambda: 0.0
+            while not bench.turn.flush(1.0):
+                continue
+            assert all(other.sent() == b"\xd0\x00" for other in others)
+            assert len(receivers[0].packets()) > 0, "the flood has its turn, too"
+
     def test_the_shared_limit_is_of_one_share(self, bench):
         assert bench.broker.work_limit == SHARE < WORK_LIMIT
 

@@ -351,6 +351,23 @@ async def test_workers_that_crash_are_started_again(broker: TestBroker) -> None:
     assert broker.alarms() == {}
 
 
+async def test_workers_that_crash_again_and_again_are_given_up_and_the_broker_lives(
+    broker: TestBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def deliver(items: Sequence[Any]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    add_slow(broker, deliver, batch="many")
+    entry = await rule(broker, ALL, "slow")
+    publish(broker)
+    await trio.sleep(60)
+    assert "stays off until its rule is enabled again" in caplog.text
+    assert f"rule_action_crashed/{entry.steps[0].id}" in broker.alarms()
+    watcher = await broker.client("w", subscribe="t/1")
+    publish(broker, b"lives")
+    assert await watcher.message() == ("t/1", b"lives")
+
+
 async def test_later_actions_wait_for_one_that_may_stop_them(broker: TestBroker) -> None:
     recorder = Recorder(broker)
 

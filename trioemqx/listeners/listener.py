@@ -52,6 +52,8 @@ PEER_ERRORS: Final = (
     errno.EOPNOTSUPP,
 )
 """Errors of the connection that was to be accepted, which Linux reports through `accept`."""
+UNSENT: Final = 256 * 1024
+"""Bytes that the kernel takes for a connection beyond those under way; more waits in the outbox, which has a bound."""
 UNCOUNTED: Final = frozenset({"shutdown"})
 """Ends that EMQX does not count: we stopped."""
 
@@ -377,11 +379,16 @@ def _accept_rate(config: ListenerConfig) -> TokenBucket | None:
 
 def _options(sock: socket.socket, config: ListenerConfig, zone: Zone) -> None:
     """What sockets accepted from a listening one inherit: buffers, TCP_NODELAY, and keep-alive, without which a client
-    that asked for no MQTT keep-alive and lost its network would stay for ever."""
+    that asked for no MQTT keep-alive and lost its network would stay for ever.
+
+    A kernel that is not told otherwise takes megabytes for a client that does not read. A thousand of them would use up
+    the memory of the machine's TCP, and the time to fill it is taken from those who read."""
     if config.recbuf:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.recbuf)
     if config.sndbuf:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.sndbuf)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(config.nodelay))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if zone.tcp_keepalive is not None and hasattr(socket, "TCP_KEEPIDLE"):
