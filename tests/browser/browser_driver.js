@@ -25,7 +25,7 @@ const called = (code, argument) => `(${code})(${JSON.stringify(argument) ?? ''})
 
 const COMMANDS = {
   async open ({ width = 1280, height = 900, dark = false, language = 'en-GB', theme }) {
-    await page?.context().close()
+    await COMMANDS.leave()
     const context = await browser.newContext({ viewport: { width, height }, locale: language, colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce' })
     context.setDefaultTimeout(PATIENCE)
     await context.addInitScript(WATCH)
@@ -38,6 +38,7 @@ const COMMANDS = {
     page.on('dialog', dialog => { complain('dialog', dialog.message()); dialog.dismiss() })
     page.on('requestfailed', request => complain('request', request.failure().errorText, request.url()))
   },
+  leave: async () => { await page?.context().close(); page = undefined },
   goto: ({ url }) => page.goto(url).then(() => undefined),
   click: ({ at, nth = 0 }) => page.locator(at).nth(nth).click(),
   fill: ({ at, text }) => page.locator(at).fill(text),

@@ -128,7 +128,7 @@ class Page:
 
     async def complaints(self) -> list[str]:
         """What the browser found wrong since the last time: errors of scripts, violations of the policy, requests
-        that failed, windows that asked something. The one that is no error: who is not logged in is told so with a 401."""
+        that failed, windows that asked something. One is no error: who is not logged in is told so with a 401."""
         found = await self.do("complaints")
         return [f"{one['kind']}: {one['text']} {one['url']}" for one in found if not _expected(one)]
 

@@ -68,7 +68,9 @@ async def page(broker: TestBroker, browser: Browser) -> AsyncIterator[Page]:
     found = Page(browser, broker, f"http://{broker.node.api.servers[0].address}/")
     await found.do("open")
     yield found
-    assert await found.complaints() == []
+    complaints = await found.complaints()
+    await found.do("leave")  # a broker waits for the connections of its browsers
+    assert complaints == []
 
 
 @pytest_trio.trio_fixture

@@ -11,10 +11,11 @@ import { Form, Field } from '../components/form.js';
 import { fromParams } from '../components/fields.js';
 import { attempt, toast } from '../components/toast.js';
 
+const USUAL = 'web_hook'; // the type that a new one has at first
 const alive = (row) => (row.status ?? []).every((one) => one.is_alive);
 
 function Edit({ row, types, first, onClose, reload }) {
-  const [type, setType] = useState(row?.type ?? first ?? types[0]?.name);
+  const [type, setType] = useState(row?.type ?? first ?? (types.find((one) => one.name === USUAL) ?? types[0])?.name);
   const chosen = types.find((one) => one.name === type);
   const [testing, setTesting] = useState(false);
   const fields = [{ name: ' description', label: t('word.description'), kind: 'string' }, ...fromParams(chosen?.params)];
