@@ -136,3 +136,25 @@ class ConfigError(TrioemqxError):
 
 class ListenerError(TrioemqxError):
     """A listener could not be opened: port in use, address unknown, certificate unreadable."""
+
+
+def crash_of(error: BaseException) -> BaseException:
+    """What foreign code (a plugin's) raised, as a crash of that code: exceptions and SystemExit, alone or in groups.
+
+    What is not its own is raised on: cancellation and KeyboardInterrupt, also from the inside of a group.
+    """
+    others: BaseException | None = error
+    if isinstance(error, BaseExceptionGroup):
+        others = error.split(_may_crash)[1]
+    elif _may_crash(error):
+        others = None
+    if others is not None:
+        raise others
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _may_crash(error: BaseException) -> bool:
+    """True for what code may raise by itself; groups are looked into."""
+    return isinstance(error, Exception | SystemExit) and not isinstance(error, BaseExceptionGroup)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from trioemqx.errors import crash_of
 from trioemqx.types import ClientInfo, Message, Properties, SubOpts
 
 Chain = tuple[tuple[str, Callable[..., Any]], ...]
@@ -99,7 +100,8 @@ class Hooks:
         for plugin, call in chain:
             try:
                 call(*args)
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, point, error)
             began = self.timed(plugin, point, began)
 
@@ -119,7 +121,8 @@ class Hooks:
             except Drop:
                 self.timed(plugin, "message_publish", began)
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, "message_publish", error)
             began = self.timed(plugin, "message_publish", began)
         return message
@@ -130,7 +133,8 @@ class Hooks:
         for plugin, call in self.message_delivered:
             try:
                 message = _message(call(client, message), message)
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, "message_delivered", error)
             began = self.timed(plugin, "message_delivered", began)
         return message
@@ -144,7 +148,8 @@ class Hooks:
                 properties = _properties(call(client, properties), properties)
             except Refuse:
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, "client_connect", error)
                 raise Refuse(0x80) from error
             began = self.timed(plugin, "client_connect", began)
@@ -156,7 +161,8 @@ class Hooks:
         for plugin, call in self.client_connack:
             try:
                 properties = _properties(call(client, reason, properties), properties) or properties
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, "client_connack", error)
             began = self.timed(plugin, "client_connack", began)
         return properties
@@ -174,7 +180,8 @@ class Hooks:
                     if len(result) != len(filters):
                         raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
                     filters = [_filter(name, opts) for name, opts in result]
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, point, error)
             began = self.timed(plugin, point, began)
         return filters
@@ -186,7 +193,8 @@ class Hooks:
                 key = call(identity)
                 if key is not None:
                     return bytes(key)
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self.crashed(plugin, "tls_handshake_psk_lookup", error)
                 return None
         return None

@@ -174,3 +174,25 @@ def test_other_variables_are_left_alone(name: str) -> None:
 def test_odd_names_are_warnings(name: str) -> None:
     (warning,) = load(None, {name: "x"}).warnings
     assert warning.startswith(f"environment {name}: no such setting")
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["AUTH__MYSQL__SSL", "BRIDGE__MQTT__AWS__SSL", "MODULE__PRESENCE", "PLUGINS__A__B", "WEB__HOOK__SSL"],
+)
+def test_a_variable_may_be_a_value_and_a_prefix(table: str) -> None:
+    """What it means is its owner's to say; the broker keeps both, in either order of the names."""
+    config = shipped_with(**{f"EMQX_{table}": "on", f"EMQX_{table}__VERIFY": "x"})
+    key = table.lower().split("__")
+    tree = config.plugin_tables if key[0] == "plugins" else getattr(config, key[0])
+    for name in key[1:]:
+        tree = tree[name]
+    assert (tree[""], tree["verify"]) == ("on", "x")
+
+
+def test_a_stronger_table_takes_the_place_of_a_value_and_the_other_way(tmp_path: Path) -> None:
+    """But for a flag, which switches the weaker table."""
+    file = tmp_path / "emqx.toml"
+    file.write_text("[auth.x]\na = false\nb.c = 1\nd.e = 1\n", "utf-8")
+    config = load(file, {"EMQX_AUTH__X__A__C": "1", "EMQX_AUTH__X__B": "text", "EMQX_AUTH__X__D": "on"})
+    assert config.auth["x"] == {"a": {"c": "1"}, "b": "text", "d": {"e": 1, "": "on"}}

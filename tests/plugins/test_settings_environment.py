@@ -25,9 +25,9 @@ plugin = P
 """
 
 
-async def outcome(folders: Folders, **variables: str) -> object:
+async def outcome(folders: Folders, code: str = CODE, **variables: str) -> object:
     """The settings that a plugin got, or why it got none."""
-    folders.write("mine", CODE)
+    folders.write("mine", code)
     prefix = "EMQX_PLUGINS__MINE__"
     environ = {f"{prefix}{name}": value for name, value in variables.items()}
     config = load(None, environ)
@@ -72,3 +72,54 @@ async def test_a_file_cannot_name_files_for_secrets(folders: Folders) -> None:
     async with running(folders.config(mine={"password_file": "x"})) as broker:
         (line,) = await broker.ctl("plugins load mine")
         assert "plugins.mine.password_file: unknown key (did you mean password?)" in line
+
+
+BOTH = """
+@attrs.frozen
+class Keys:
+    url: str
+    every: int = 1
+
+@attrs.frozen
+class Config:
+    claims: bool | dict[str, str] = False
+    keys: str | Keys = ""
+    ssl: bool = False
+
+class P(Plugin[Config]):
+    pass
+plugin = P
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "claims", "keys"),
+    [
+        ({"CLAIMS": "on", "CLAIMS__SUB": "%c"}, {"sub": "%c"}, ""),
+        ({"CLAIMS": "off", "CLAIMS__SUB": "%c"}, False, ""),
+        ({"KEYS": "http://x", "KEYS__EVERY": "7"}, False, ("http://x", 7)),
+    ],
+)
+async def test_a_value_and_a_table_that_a_setting_takes_both_count(
+    folders: Folders, variables: dict[str, str], claims: object, keys: object
+) -> None:
+    config = await outcome(folders, BOTH, **variables)
+    assert config.claims == claims
+    assert (config.keys if isinstance(config.keys, str) else (config.keys.url, config.keys.every)) == keys
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        (
+            {"SSL": "on", "SSL__VERIFY": "x"},
+            "EMQX_PLUGINS__MINE__SSL: plugins.mine.ssl: is a value and a table at once: "
+            "keep EMQX_PLUGINS__MINE__SSL or EMQX_PLUGINS__MINE__SSL__VERIFY",
+        ),
+        ({"CLAIMS": "perhaps", "CLAIMS__SUB": "x"}, "plugins.mine.claims: expected"),
+    ],
+)
+async def test_a_value_and_a_table_are_a_mistake_elsewhere(
+    folders: Folders, variables: dict[str, str], says: str
+) -> None:
+    assert says in await outcome(folders, BOTH, **variables)

@@ -219,3 +219,75 @@ async def test_an_endless_flood_from_a_plugin_stays_bounded(broker: TestBroker, 
     assert [await newest.get(), await newest.get()] == [b"0", b"1"]
     assert broker.metrics["plugin.floods.events.dropped"] == 900
     assert broker.metrics["plugin.floods.newest.dropped"] == 998
+
+
+LEAVING = {
+    "run": "async def run(self):\n        raise SystemExit(3)",
+    "a nursery in run": """async def run(self):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.leave)
+            await trio.sleep_forever()
+
+    async def leave(self):
+        raise SystemExit(3)""",
+}
+
+
+@pytest.mark.parametrize("body", LEAVING.values(), ids=LEAVING)
+async def test_a_plugin_that_leaves_python_in_run_ends_itself_only(
+    broker: TestBroker, folders: Folders, body: str
+) -> None:
+    folders.write("leaves", f"class P(Plugin):\n    {body}\nplugin = P\n")
+    await broker.node.plugins.load("leaves")
+    client = await broker.client("c")
+    await trio.sleep(60)
+    assert "crashed 5 times" in str(broker.alarms()["plugin_disabled/leaves"]["reason"])
+    await client.ping()
+
+
+NURSERY = """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave)
+        await trio.sleep_forever()
+"""
+
+
+async def test_a_nursery_that_leaves_python_in_start_or_a_hook_ends_nothing_else(folders: Folders) -> None:
+    leave = "async def leave():\n    raise SystemExit(3)\nasync def work():" + NURSERY
+    folders.write(
+        "starts", f"{leave}\nclass P(Plugin):\n    async def start(self):\n        await work()\nplugin = P\n"
+    )
+    hook = "@hookimpl\n    async def client_authenticate(self, client: ClientInfo):\n        await work()"
+    folders.write("hooked", f"{leave}\nclass P(Plugin):\n    {hook}\nplugin = P\n", kind="auth")
+    settings = "@attrs.frozen\nclass C:\n    def __attrs_post_init__(self):\n        raise SystemExit(3)"
+    folders.write("settles", f"{settings}\nclass P(Plugin[C]): pass\nplugin = P\n")
+    async with running(folders.config("starts", "hooked", "settles")) as broker:
+        for name in ("starts", "settles"):
+            assert "SystemExit: 3" in str(broker.alarms()[f"plugin_not_loaded/{name}"]["reason"])
+        with pytest.raises(Refused):
+            await broker.client("c")
+        assert broker.node.broker.metrics.hook_crashed == 1
+
+
+async def test_cancellation_is_not_taken_for_a_crash(broker: TestBroker, folders: Folders) -> None:
+    """Also when it comes in a group with a SystemExit: the broker that ends is not held up."""
+    code = """
+        async def wait():
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise SystemExit(3)
+
+        class P(Plugin):
+            async def run(self):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(wait)
+                    await trio.sleep_forever()
+        plugin = P
+    """
+    folders.write("both", code)
+    await broker.node.plugins.load("both")
+    await trio.sleep(1)
+    await broker.node.plugins.unload("both")
+    assert "both" not in broker.node.plugins.live
+    await broker.client("c")

@@ -14,6 +14,10 @@ from trioemqx.config.schema import Branch, Free, Leaf, Path, Section, Setting, l
 from trioemqx.errors import ConfigError
 
 UNSET: Final = object()
+BESIDE: Final = ""
+"""In a free table: the key of a value that was written for the table itself, as `EMQX_AUTH__JWT__VERIFY_CLAIMS=on` is
+beside `EMQX_AUTH__JWT__VERIFY_CLAIMS__SUB=%c`."""
+_STRENGTH: Final = {"saved": 1, "environment": 2}
 
 
 @attrs.frozen
@@ -164,21 +168,53 @@ class Draft:
                 yield self._assemble(spec.cls, (*here, kind, name), values, kind=kind, name=name)
 
     def _free_table(self, here: Path, values: dict[Path, object]) -> dict[str, Any]:
-        """The tables under `here` as they were written, without the keys that the schema knows."""
-        root: dict[str, Any] = {}
+        """The tables under `here` as they were written, without the keys that the schema knows. A value that is a table
+        as well stands in it under `BESIDE`."""
         branch = find_branch(here)
         known = branch.children if branch is not None else {}
-        for path in [*self.tables, *values]:
-            if len(path) <= len(here) or path[: len(here)] != here or path[len(here)] in known:
+        depth = len(here)
+        paths = [
+            path
+            for path in [*self.tables, *values]
+            if len(path) > depth and path[:depth] == here and path[depth] not in known
+        ]
+        below = self._strongest_below([path for path in paths if path in values], depth)
+        covering = {path for path in below if path in values and self._covers(path, below[path])}
+        root: dict[str, Any] = {}
+        for path in paths:
+            if any(path[:length] in covering for length in range(depth + 1, len(path))):
                 continue
             table = root
-            for name in path[len(here) : -1]:
+            for name in path[depth:-1]:
                 table = table.setdefault(name, {})
-            if path in values:
-                table[path[-1]] = values[path]
-            else:
+            if path not in values:
                 table.setdefault(path[-1], {})
+            elif path not in below or path in covering:
+                table[path[-1]] = values[path]
+            elif self._strength(path) >= below[path]:
+                table.setdefault(path[-1], {})[BESIDE] = values[path]
         return root
+
+    def _strength(self, path: Path) -> int:
+        return _STRENGTH.get(self.raw[path].origin.layer, 0)
+
+    def _strongest_below(self, paths: list[Path], depth: int) -> dict[Path, int]:
+        """The strength of the strongest value below each path that has any."""
+        found: dict[Path, int] = {}
+        for path in paths:
+            for length in range(depth + 1, len(path)):
+                found[path[:length]] = max(found.get(path[:length], 0), self._strength(path))
+        return found
+
+    def _covers(self, path: Path, below: int) -> bool:
+        """Whether a value takes the place of a weaker table. One that reads like a flag stands beside it: `on` must not
+        empty the table that it switches on."""
+        return self._strength(path) > below and not reads_as_flag(self.raw[path].value)
+
+
+def reads_as_flag(value: object) -> bool:
+    """Whether a value says on or off."""
+    return isinstance(value, bool) or str(value).strip().lower() in ("on", "off", "true", "false")
 
 
 def good_name(name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from trioemqx.config.rules import RuleEngineConfig
+from trioemqx.errors import crash_of
 from trioemqx.hooks import SLOW
 from trioemqx.metrics import Metrics
 from trioemqx.rules.entries import EventEnv, RuleEntry
@@ -83,9 +84,10 @@ class Runner:
             metrics.exception += 1
             self._tell(entry, error)
             return
-        except SystemExit as error:  # of a plugin's function
+        except BaseException as caught:  # of a plugin's function
+            crash = crash_of(caught)
             metrics.exception += 1
-            self._crashed(entry, "its SQL", error)
+            self._crashed(entry, "its SQL", crash)
             return
         if not found and (found is None or isinstance(found, list)):
             metrics.no_result += 1
@@ -128,7 +130,8 @@ class Runner:
         step.metrics.taken += 1
         try:
             step.action.run(output, env)  # type: ignore[union-attr]
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             self._failed(entry, step, error, (output, env))
             return False
         step.metrics.success += 1
@@ -140,7 +143,8 @@ class Runner:
         step.metrics.taken += 1
         try:
             item = step.action.prepare(output, env)  # type: ignore[union-attr]
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             self._settled(entry, step, (output, env), then, error)
             return
         queue: Any = step.queue

@@ -15,6 +15,7 @@ import trio
 
 from trioemqx.core.access import AUTHENTICATE, CHECK_ACL, AuthStep, Question
 from trioemqx.core.zone import Zone
+from trioemqx.errors import crash_of
 from trioemqx.types import PUBLISH, ClientInfo, Credentials, Verdict
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class AccessService:
         began = self._hooks.clock()
         try:
             allowed = call(client, action, topic)
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             self._failed(plugin, "client_check_acl_now", error)
             return False
         finally:
@@ -136,7 +138,8 @@ class AccessService:
             try:
                 with trio.fail_after(self._limit(plugin)):
                     verdict = await call(client, credentials)
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self._failed(plugin, "client_authenticate", error)
                 return Verdict(SERVER_UNAVAILABLE if isinstance(error, trio.TooSlowError) else NOT_AUTHORIZED)
             if isinstance(verdict, Verdict):
@@ -159,7 +162,8 @@ class AccessService:
                 try:
                     with trio.fail_after(self._limit(plugin)):
                         allowed = await call(client, action, topic)
-                except (Exception, SystemExit) as error:
+                except BaseException as caught:
+                    error = crash_of(caught)
                     self._failed(plugin, "client_check_acl", error)
                     return False
             else:
@@ -174,7 +178,8 @@ class AccessService:
             try:
                 with trio.fail_after(self._limit(plugin)):
                     step = await call(question.client, question.method, question.data, question.cache)
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self._failed(plugin, "client_enhanced_authenticate", error)
                 return AuthStep("fail", code=NOT_AUTHORIZED)
             if isinstance(step, AuthStep):

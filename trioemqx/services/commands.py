@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from trioemqx.errors import TrioemqxError
+from trioemqx.errors import TrioemqxError, crash_of
 
 log = logging.getLogger("trioemqx.ctl")
 
@@ -169,9 +169,10 @@ async def _run(command: Command, arguments: list[str], show: Show, write: Write)
     except CommandError as error:
         await show(str(error), write)
         return FAILED
-    except (Exception, SystemExit) as error:
-        log.error("ctl %s crashed", " ".join(command.words), exc_info=error)
-        await show(f"Error: {type(error).__name__}: {error}", write)
+    except BaseException as caught:
+        crash = crash_of(caught)
+        log.error("ctl %s crashed", " ".join(command.words), exc_info=crash)
+        await show(f"Error: {type(crash).__name__}: {crash}", write)
         return FAILED
     return OK
 

@@ -1,7 +1,7 @@
 """Who catches what: services are restarted, connections end alone.
 
 `except*` is used throughout, because a nursery inside what is guarded raises groups. Cancellation and KeyboardInterrupt
-are no Exceptions and always pass.
+always pass. SystemExit does not: only a plugin's code raises it, and it must not end the broker.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ async def _run_once(
     window: float,
 ) -> BaseException | None:
     """One life of the service: None when it returned, else what it raised, after reporting it. What was raised beside
-    an Exception (a cancellation) passes through."""
+    a crash (a cancellation) passes through."""
     crash: BaseException | None = None
     try:
         if on_recovered is None:
@@ -115,7 +115,7 @@ async def _run_once(
                 nursery.start_soon(_after, window, on_recovered, name)
                 await fn()
                 nursery.cancel_scope.cancel()
-    except* Exception as group:
+    except* (Exception, SystemExit) as group:
         crash = _single(group)
         report(crash)
     return crash

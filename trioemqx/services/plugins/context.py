@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from trioemqx.errors import crash_of
 from trioemqx.hooks import SLOW
 from trioemqx.services.commands import Command
 from trioemqx.services.plugins.base import EventQueue
@@ -123,7 +124,8 @@ class Context:
         began = time.perf_counter()
         try:
             call(message)
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             self._on_crash(self.name, error)
         if (seconds := time.perf_counter() - began) > SLOW:
             self._host.hooks.on_slow(self.name, "a subscription", seconds)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from trioemqx.config.model import Config
+from trioemqx.errors import crash_of
 from trioemqx.metrics import Metrics
 from trioemqx.services.plugins import importing, settings
 from trioemqx.services.plugins.base import Plugin
@@ -47,7 +48,7 @@ class Generation:
         self.context = context
         self.priority: int | None = None
         self.timeout: float | None = None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.live = False
         self.ended = trio.Event()
         self._go = trio.Event()
@@ -91,15 +92,13 @@ class Generation:
             self.ended.set()
 
     async def _start(self, seconds: float) -> None:
-        try:
-            with trio.fail_after(seconds):
+        with trio.move_on_after(seconds) as scope:
+            try:
                 await self.instance.start()
-        except trio.TooSlowError:
+            except BaseException as caught:
+                self.failure = crash_of(caught)
+        if scope.cancelled_caught:
             self.failure = PluginError(f"{self.name}: start() has not ended within {seconds:g} s")
-        except SystemExit as error:  # not from a plugin
-            self.failure = PluginError(f"{self.name}: start(): SystemExit: {error}")
-        except Exception as error:
-            self.failure = error
 
     async def _until(self, *events: trio.Event) -> None:
         """Wait for one of several events."""
@@ -132,7 +131,8 @@ class Generation:
         try:
             with self._stopping:
                 await self.instance.stop()
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             log.error("%s: stop() crashed", self.name, exc_info=error)
         if self._stopping.cancelled_caught:
             log.error("%s: stop() has not ended within %g s", self.name, trio.current_time() - began)
@@ -169,7 +169,8 @@ def prepare(found: Found, config: Config, host: Host, on_crash: Callable[[str, B
     """Import, configure and make the instance. Raises PluginError with one line that says what is wrong, and where."""
     try:
         module = importing.fresh(found.name, found.main)
-    except (Exception, SystemExit) as error:
+    except BaseException as caught:
+        error = crash_of(caught)
         raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
     package = importing.package_of(module)
     try:
@@ -206,14 +207,21 @@ def configured(
     priority, keys). Raises PluginError."""
     gathered = settings.gather(found, cls.prefix, config)
     timeout, priority = settings.reserved(gathered)
-    made = settings.build(settings.config_class(cls), gathered, f"{found.kind}s.{found.name}")
+    try:
+        made = settings.build(settings.config_class(cls), gathered, f"{found.kind}s.{found.name}")
+    except BaseException as caught:
+        error = crash_of(caught)
+        if isinstance(error, PluginError):
+            raise
+        raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
     return made, timeout, priority, frozenset(map(".".join, gathered.shipped))
 
 
 def _instance(cls: type[Plugin[Any]], context: Context, config: Any, found: Found) -> Plugin[Any]:
     try:
         return cls(context, config)
-    except (Exception, SystemExit) as error:
+    except BaseException as caught:
+        error = crash_of(caught)
         raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
 
 

@@ -19,6 +19,7 @@ import trio
 
 from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.model import Config
+from trioemqx.errors import crash_of
 from trioemqx.services.plugins import discovery, state
 from trioemqx.services.plugins.base import Plugin
 from trioemqx.services.plugins.catalogue import UNREADABLE, Catalogue
@@ -194,7 +195,8 @@ class PluginManager:
                     self._forget_rules()
                 else:
                     await self.reload(name)
-            except Exception as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 problems.append(str(error) if isinstance(error, PluginError) else f"{name}: {one_line(error)}")
         return problems
 
@@ -290,7 +292,8 @@ class PluginManager:
             calls = self._hooks.in_progress(name)
             try:
                 self._switch(old, new)
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 await new.end()
                 self._clean(new, () if old is None else old.context.counters)
                 raise PluginError(f"{name}: {one_line(error)}") from error
@@ -309,7 +312,8 @@ class PluginManager:
         new = await self._started(discovery.pick(self.catalogue.found, name))
         try:
             self._switch(None, new)
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             await new.end()
             self._clean(new)
             raise PluginError(f"{name}: {one_line(error)}") from error
@@ -369,7 +373,8 @@ class PluginManager:
         """The state, from one generation to the next. When `lenient`, what goes wrong is only logged."""
         try:
             new.instance.import_state(old.instance.export_state())
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             if not lenient:
                 raise
             log.error("%s: its state could not be kept", new.name, exc_info=error)
@@ -405,7 +410,8 @@ class PluginManager:
         try:
             await self._run(new)
             self._switch(old, new)
-        except (Exception, SystemExit) as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             if not new.ended.is_set():
                 await new.end()
                 self._clean(new, old.context.counters)
@@ -420,7 +426,8 @@ class PluginManager:
             again = old.again()
             await self._run(again)
             self._switch(old, again, lenient=True)
-        except Exception as error:
+        except BaseException as caught:
+            error = crash_of(caught)
             self._disable(old.name, f"{reason}; and the old one could not be started again: {one_line(error)}")
             raise PluginError(f"{reason}; the old one could not be started again: {one_line(error)}") from error
 

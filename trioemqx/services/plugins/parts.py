@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from trioemqx.core.callback import Callback
+from trioemqx.errors import crash_of
 from trioemqx.services.commands import Commands
 from trioemqx.services.rulekit import RuleHost
 from trioemqx.services.store.protocol import Row, Store, StoreError, all_items, key_for
@@ -87,7 +88,8 @@ class Handle:
         if undo is not None:
             try:
                 undo()
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self._context._crashed(error)
 
 
@@ -130,7 +132,8 @@ class MetricsPart:
         def shielded() -> int:
             try:
                 return int(read())
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self._context._crashed(error)
                 return 0
 

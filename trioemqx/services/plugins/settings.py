@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Union, cast, get_args, get_origin, get_t
 
 import attrs
 
+from trioemqx.config.draft import BESIDE, reads_as_flag
 from trioemqx.config.environ import read_secret
 from trioemqx.config.fields import flag, parse_bytesize, parse_duration
 from trioemqx.config.model import Config
@@ -52,6 +53,10 @@ class Gathered:
             if isinstance(value, Mapping) and value:
                 self.add(value, place, path)
             else:
+                if reads_as_flag(value) and any(
+                    len(key) > len(path) and key[: len(path)] == path for key in self.values
+                ):
+                    path = (*path, BESIDE)  # it switches the table on or off and does not empty it
                 self._drop(path)
                 self.values[path] = value
                 self.places[path] = place(path)
@@ -120,9 +125,12 @@ def _from_environment(config: Config, key: Key) -> dict[str, Any]:
         path = tuple(name.split("."))
         if origin.layer == "environment" and path[: len(key)] == key and len(path) > len(key):
             table = tree
+            value = _inside(config, path)
+            if isinstance(value, Mapping) and BESIDE in value:
+                path, value = (*path, BESIDE), value[BESIDE]
             for part in path[len(key) : -1]:
                 table = table.setdefault(part, {})
-            table[path[-1]] = _inside(config, path)
+            table[path[-1]] = value
     return tree
 
 
@@ -143,7 +151,7 @@ def _inside(config: Config, key: Key) -> object:
 
 def _origin(config: Config, key: Key, skip: int) -> Callable[[Key], str]:
     def place(path: Key) -> str:
-        origin = config.origins.get(".".join((*key, *path[skip:])))
+        origin = config.origins.get(".".join((*key, *path[skip:])).removesuffix("."))
         return "" if origin is None else str(origin.source)
 
     return place
@@ -208,7 +216,11 @@ def build(cls: type, gathered: Gathered, title: str) -> Any:
     for name in RESERVED:
         if name not in {field.name for field in attrs.fields(cls)}:
             tree.pop(name, None)
-    made = _Builder(gathered, title, errors).table(cls, tree, ())
+    builder = _Builder(gathered, title, errors)
+    if BESIDE in tree:
+        builder.both(())
+        del tree[BESIDE]
+    made = builder.table(cls, tree, ())
     if errors:
         raise BadSettings("; ".join(map(str, errors)))
     return made
@@ -238,7 +250,7 @@ class _Builder:
 
     def fail(self, text: str, path: Key, hint: str = "") -> None:
         """Note an error at a key."""
-        key = ".".join((self.title, *path))
+        key = ".".join((self.title, *path)).removesuffix(".")
         self.errors.append(ConfigError(text, key, self.gathered.place(path), hint))
 
     def table(self, cls: type, tree: Mapping[str, Any], at: Key) -> Any:
@@ -310,6 +322,8 @@ class _Builder:
 
     def value(self, hint: Any, value: object, path: Key) -> Any:
         """A value of a type hint; notes what does not fit."""
+        if isinstance(value, Mapping) and BESIDE in value:
+            return self.beside(hint, dict(value), path)
         if isinstance(hint, type) and attrs.has(hint):
             if isinstance(value, Mapping):
                 return self.table(hint, cast("Mapping[str, Any]", value), path)
@@ -326,6 +340,34 @@ class _Builder:
             return _plain(hint, value)
         except ValueError as error:
             return self.fail("not a valid value (it is secret and not shown)" if hint is Secret else str(error), path)
+
+    def beside(self, hint: Any, table: dict[str, Any], path: Key) -> Any:
+        """A value and a table at one key. A flag switches the table; a text stands for the one field of the table that
+        has to be set, as `jwks` does for `jwks.url`. Anything else is a mistake."""
+        plain = table.pop(BESIDE)
+        choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+        if bool in choices and len(choices) > 1:
+            try:
+                return self.value(hint, table if flag.parse(plain) else False, path)
+            except ValueError as error:
+                return self.fail(str(error), path)
+        for cls in (choice for choice in choices if str in choices and attrs.has(choice)):
+            needed = [
+                key_of(field.alias) for field in attrs.fields(cls) if field.init and field.default is attrs.NOTHING
+            ]
+            if len(needed) == 1 and needed[0] not in table:
+                return self.table(cls, {needed[0]: plain, **table}, path)
+        return self.both(path)
+
+    def both(self, path: Key) -> None:
+        """Note that a key is set as a value and as a table."""
+        places = [
+            where.removeprefix("environment ")
+            for key, where in self.gathered.places.items()
+            if key[: len(path)] == path and len(key) > len(path) and key[-1] != BESIDE
+        ]
+        first = self.gathered.place((*path, BESIDE)).removeprefix("environment ")
+        self.fail(f"is a value and a table at once: keep {first} or {places[0]}", (*path, BESIDE))
 
     def union(self, choices: tuple[Any, ...], value: object, path: Key) -> Any:
         """The first of several types that fits; the last one's complaint when none does."""

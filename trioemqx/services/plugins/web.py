@@ -11,7 +11,7 @@ import msgspec
 import trio
 from attrs import evolve
 
-from trioemqx.errors import TrioemqxError
+from trioemqx.errors import TrioemqxError, crash_of
 from trioemqx.hooks import SLOW
 from trioemqx.services.plugins.implementations import InProgress
 from trioemqx.services.plugins.parts import Handle, Host, Undo
@@ -81,7 +81,8 @@ class HttpPart:
                 return _encoded(await self._answer(handle, call))
             except ApiError:
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as caught:
+                error = crash_of(caught)
                 self._context._crashed(error)
                 raise HandlerCrashed(f"an endpoint of {self._context.name} crashed") from error
             finally:
