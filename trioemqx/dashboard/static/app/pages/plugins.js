@@ -12,7 +12,7 @@ import { toast } from '../components/toast.js';
 
 const columns = (reload) => [
   { label: t('word.name'), className: 'lead nowrap', value: (row) => html`<a class="mono" href=${link(['plugins', row.name])}>${row.name}</a>` },
-  { label: t('word.description'), value: (row) => html`${row.description}${row.problem && html`<div class="danger-text">${row.problem}</div>`}` },
+  { label: t('word.description'), className: 'text', value: (row) => html`${row.description}${row.problem && html`<div class="danger-text">${row.problem}</div>`}` },
   { label: t('word.type'), value: (row) => html`<${Badge}>${row.type}<//>` },
   { label: t('overview.version'), value: (row) => row.version },
   { label: t('word.status'), value: (row) => html`<${StateBadge} row=${row} />` },
