@@ -50,6 +50,8 @@ PAGES = {
     "topic-metrics": ["main .row-actions .danger-text"],
     "slow-subscriptions": [],
     "trace": [],
+    "trace?log=a_trace": ["dialog .dialog-foot .btn"],
+    "plugins/emqx_auth_mnesia?tab=log": [],
     "alarms": ["main .row-actions .btn"],
     "alarms?tab=past": [],
     "plugins?tab=hooks": [],
@@ -66,7 +68,8 @@ PAGES = {
     "settings": [],
 }
 """Pages with what is pressed there, one after the other, each followed by Escape."""
-SILENT = {"overview", "slow-subscriptions", "plugins?tab=hooks", "backup", "api", "settings", "audit"}
+LOG = "plugins/emqx_auth_mnesia?tab=log"
+SILENT = {"overview", "slow-subscriptions", "plugins?tab=hooks", "backup", "api", "settings", "audit", LOG}
 """Pages that show nothing of it, or only percent-encoded; they are opened all the same."""
 
 
@@ -89,3 +92,4 @@ async def fill(broker: TestBroker) -> None:
     for path, body in REST.items():
         answer = await broker.api("POST", path, body, listener="dashboard", auth=AUTH)
         assert answer.code == 0, (path, answer.body)
+    await evil.publish("t/2", EVIL.encode(), qos=1)

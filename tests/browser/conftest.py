@@ -36,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="make the pictures in docs/images anew")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    wanted = config.getoption("--screenshots", default=False)
+    return True if collection_path.name == "test_browser_pictures.py" and not wanted else None
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     found = Browser(need("node"), need("chromium"), node_modules("playwright-core"))

@@ -41,7 +41,8 @@ async def test_text_from_outside_is_shown_and_never_run(dashboard: Page, broker:
 async def test_what_destroys_something_asks_and_can_be_left_by_keyboard(dashboard: Page, broker: TestBroker) -> None:
     await fill(broker)
     asked = 0
-    for path in [*PAGES, "plugins", "modules", "plugins/emqx_retainer", "listeners"]:
+    pages = [path for path in PAGES if "?log=" not in path]  # that one opens a window by itself
+    for path in [*pages, "plugins", "modules", "plugins/emqx_retainer", "listeners"]:
         await dashboard.visit(path)
         await dashboard.changes()
         for nth in range(min(2, await dashboard.count(DESTROYS))):

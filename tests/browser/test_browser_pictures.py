@@ -1,4 +1,4 @@
-"""The pictures of `docs/images`, made anew with `--screenshots`: a small plant with some clients, looked at."""
+"""The pictures of `docs/images`, made anew with `--screenshots` and collected only then: a small plant, looked at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
 import trio
 from browser_page import AUTH, Page
 from test_browser_walk import write
@@ -29,12 +28,6 @@ BODIES = {
         "actions": [{"name": "republish", "params": {"target_topic": "hot/${clientid}", "target_qos": 0}}],
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def wanted(request: pytest.FixtureRequest) -> None:
-    if not request.config.getoption("--screenshots", default=False):
-        pytest.skip("pictures are made with --screenshots")
 
 
 async def test_pictures(page: Page, broker: TestBroker) -> None:
