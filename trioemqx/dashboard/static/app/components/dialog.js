@@ -1,12 +1,12 @@
 // Dialogs: the browser's own <dialog>, which keeps the focus inside and closes on Escape. `confirm({...})` asks a question.
-import { html, store, useEffect, useRef } from '../lib.js';
+import { html, store, useLayoutEffect, useRef } from '../lib.js';
 import { t } from '../i18n.js';
 import { Icon } from './icons.js';
 
 /** A window over the page. `side`: as a drawer at the right. `onClose` is called on Escape, the cross and a click beside it. */
 export function Dialog({ title, onClose, children, footer, wide, side }) {
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => { // at once: the next key is the dialog's
     const before = document.activeElement;
     const shown = box.current;
     shown.showModal();
