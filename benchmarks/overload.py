@@ -85,9 +85,10 @@ def latency(measured: load.Load) -> str:
 
 def slow_receivers(broker: Broker, count: int, seconds: int) -> list[list[str]]:
     """Receivers that never read, one fast publisher, and the others."""
+    files = open_files(broker)
     load.run(broker.port, PACED, 1)
     before = load.run(broker.port, PACED, seconds)
-    kernel, files = tcp_memory(), open_files(broker)
+    kernel = tcp_memory()
     slow = [Client(broker.port, f"slow-{number}", receive_buffer=4096) for number in range(count)]
     for client in slow:
         client.subscribe(["news"])
@@ -135,7 +136,8 @@ def flood(port: int, ended: Event, results: multiprocessing.Queue[float]) -> Non
 
 def connections(broker: Broker, seconds: int) -> list[list[str]]:
     """A flood of connections, those who want to come in beside it, and the others."""
-    before, memory, files = load.run(broker.port, PACED, seconds), broker.rss(), open_files(broker)
+    files = open_files(broker)
+    before, memory = load.run(broker.port, PACED, seconds), broker.rss()
     ended = multiprocessing.Event()
     results: multiprocessing.Queue[float] = multiprocessing.Queue()
     flooding = multiprocessing.Process(target=flood, args=(broker.port, ended, results))

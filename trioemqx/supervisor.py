@@ -68,6 +68,7 @@ async def _serve(config: Config, reload: Reload) -> int:
 async def _serve_until_told(config: Config, reload: Reload, last_resort: LastResort) -> int:
     notifier = Notifier()
     longest = 0.0
+    memory.begin()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             async with open_broker(config) as node:

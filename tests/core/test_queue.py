@@ -222,6 +222,20 @@ def test_with_a_full_window_the_highest_priority_gives_its_qos0_first() -> None:
     assert queue.get(0.0) is items[1]
 
 
+def test_a_full_queue_of_qos0_is_not_made_anew() -> None:
+    """A thousand such queues were, every 250 messages: a million references for the cycle collector to look at."""
+    queue = MQueue(100, 0)
+    for number in range(100):
+        put(queue, delivery(qos=0, payload=b"%d" % number))
+    lane = queue.lanes()[0]
+    items = lane.items
+    for number in range(100, 1000):
+        assert payloads(put(queue, delivery(qos=0, payload=b"%d" % number))) == [b"%d" % (number - 100)]
+        assert lane.dead == 0
+    assert lane.items is items
+    assert payloads(drain(queue)) == [b"%d" % number for number in range(900, 1000)]
+
+
 def test_many_dropped_qos0_leave_no_heap_behind() -> None:
     queue = MQueue(50, 0)
     for _ in range(49):

@@ -45,7 +45,10 @@ async def test_a_connection_that_ended_is_freed_without_the_collector(broker: Te
 
 
 def test_settling_freezes_what_is_there() -> None:
+    memory.begin()
+    assert not gc.isenabled()
     memory.settle()
+    assert gc.isenabled()
     assert gc.get_freeze_count() > 1000
     assert gc.get_threshold() == memory.THRESHOLDS
 

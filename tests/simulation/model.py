@@ -233,7 +233,7 @@ class Model:
     def _ordered(self, epoch):
         """[MQTT-4.6.0-6], and across reconnects: first deliveries of a topic and publisher ascend within a QoS. A QoS 1
         message that its publisher has sent again is a new one [MQTT 4.3.2]: when the first copy was dropped by rule,
-        the second may be the first to arrive."""
+        or came before the subscription, the second may be the first to arrive."""
         newest = defaultdict(int)
         seen = set()
         shared = any(group_of(f)[0] for f, _ in epoch.device.spec.filters)
@@ -242,9 +242,16 @@ class Model:
                 continue
             seen.add((item, qos))
             key = (item.topic, item.qos, qos)
-            if item.number < newest[key] and not (item.qos == 1 and item.again and self.dropped):
+            sent_anew = item.qos == 1 and item.again and self._first_was_missed(epoch, item, qos)
+            if item.number < newest[key] and not sent_anew:
                 self.broken("order", f"{epoch.device.name} got {item} after number {newest[key]}")
             newest[key] = max(newest[key], item.number)
+
+    def _first_was_missed(self, epoch, item, qos):
+        """Whether the first copy of a message may not have come to a session: at QoS 0 it may be lost with the
+        connection."""
+        since = [seq for filter, (seq, _) in epoch.subscribed.items() if matches(group_of(filter)[1], item.topic)]
+        return qos == 0 or bool(self.dropped) or not since or item.first_sent < max(since)
 
     def _current(self):
         """Sessions that must still be there, with all they are owed."""

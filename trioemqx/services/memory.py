@@ -26,8 +26,15 @@ SMALL: Final = 50_000
 _settled: Final = threading.Event()
 
 
+def begin() -> None:
+    """Called once, before the broker starts: what a start makes stays, a million retained messages among it, and each
+    collection would look at all of it. `settle` ends this."""
+    gc.disable()
+
+
 def settle() -> None:
     """Called once, when the broker is up: what is there now stays."""
+    gc.enable()
     gc.set_threshold(*THRESHOLDS)
     full()
     _settled.set()

@@ -97,6 +97,20 @@ def check_structure(connection: sqlite3.Connection, whole: bool) -> None:
         raise Damaged(" ".join(str(found).split()))
 
 
+_ROWS: Final = "SELECT CAST(row AS BLOB), CAST(tbl AS BLOB), CAST(key AS BLOB)"
+
+
+def _sound(connection: sqlite3.Connection) -> str:
+    """An expression that is true for rows that need no second look: SQLite reads JSON several times as fast as Python,
+    which counts with a million retained messages. It can be built without."""
+    expression = "CASE WHEN json_valid(row) THEN json_type(row) = 'object' ELSE 0 END"
+    try:
+        connection.execute(f"SELECT {expression} FROM rows LIMIT 0")
+    except sqlite3.OperationalError:
+        return "0"
+    return expression
+
+
 def check_rows(connection: sqlite3.Connection, whole: bool) -> None:
     """Read every row once: one that cannot be read must be found now, not when its owner asks. Messages that wait only
     if it is the `whole`; else a session finds out when it gets there. Raises Damaged."""
@@ -106,9 +120,10 @@ def check_rows(connection: sqlite3.Connection, whole: bool) -> None:
                 decode_row(bytes(row).decode())
             except (StoreError, UnicodeDecodeError) as error:
                 raise Damaged(f"a message: {error}") from None
-    for values in connection.execute("SELECT CAST(row AS BLOB), CAST(tbl AS BLOB), CAST(key AS BLOB) FROM rows"):
+    for *values, sound in connection.execute(f"{_ROWS}, {_sound(connection)} FROM rows"):
         try:
             row, _, _ = (bytes(value).decode() for value in values)
-            decode_row(row)
+            if not sound:
+                decode_row(row)
         except (StoreError, UnicodeDecodeError) as error:
             raise Damaged(f"row {values[2]!r:.100} of {values[1]!r:.40}: {error}") from None
