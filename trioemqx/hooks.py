@@ -208,6 +208,9 @@ def _message(result: object, before: Message) -> Message:
         raise TypeError(f"not a Message: {result!r:.100}")
     topic: object = result.topic
     properties: object = result.properties
+    payload: object = result._payload
+    if not (payload is None or isinstance(payload, bytes)):
+        raise TypeError(f"a Message with payload {payload!r:.100}: expected bytes, got {type(payload).__name__}")
     if not isinstance(topic, str) or not (properties is None or isinstance(properties, Properties)):
         raise TypeError(f"a Message with topic {topic!r:.100} and properties {properties!r:.100}")
     return result

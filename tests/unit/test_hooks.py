@@ -788,6 +788,23 @@ async def test_an_answer_of_the_wrong_kind_is_a_crash(broker: TestBroker, point:
     assert broker.node.broker.metrics.connection_crashed == 0
 
 
+@pytest.mark.parametrize("point", ["message_publish", "message_delivered"])
+@pytest.mark.parametrize("payload", ["text", 7, ["x"]])
+async def test_a_payload_that_is_not_bytes_is_a_crash(broker: TestBroker, point: str, payload: Any) -> None:
+    """The message goes on as it was, also to a session that waits for its client."""
+    plug(broker, "strange", **{point: lambda message: message.copy(payload=payload)})
+    client = await broker.client("c", subscribe="t", qos=1, expiry=60)
+    assert await client.publish("t", b"x", qos=1) == 0
+    assert await client.message() == ("t", b"x")
+    await client.close()
+    broker.node.publish(Message("t", b"y", 1))
+    again = await broker.client("c", clean_start=False, expiry=60)
+    assert await again.message() == ("t", b"y")
+    (entry,) = dict(broker.node.hooks.details())[point]
+    assert (entry.plugin, entry.errors) == ("strange", 2)
+    assert broker.node.broker.metrics.connection_crashed == 0
+
+
 @pytest.mark.parametrize("point", [*ASYNC, *SYNC])
 async def test_the_wrong_colour_is_refused(broker: TestBroker, point: str) -> None:
     async def later() -> None:
