@@ -159,15 +159,22 @@ def config() -> None:
 @_config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config_check(path: Path | None, as_json: bool) -> None:
-    """Validate the configuration and the files it names, without starting. Exit code 78 when something is wrong."""
+    """Validate the configuration, the files it names and the settings of what would be loaded, without starting.
+
+    The code of plugins and modules that would be loaded is imported. Exit code 78 when something is wrong.
+    """
+    from trioemqx.services.plugins.checking import check_plugins
+
     problems: list[str] = []
     warnings: list[str] = []
     try:
         found = _read(path)
-        warnings = found.warnings
+        warnings = [*found.warnings]
+        problems, more = check_plugins(found)
+        warnings += more
         check_files(found)
     except ConfigErrors as errors:
-        problems = [str(error) for error in errors.errors]
+        problems += [str(error) for error in errors.errors]
     if as_json:
         click.echo(json.dumps({"ok": not problems, "errors": problems, "warnings": warnings}))
     else:

@@ -168,19 +168,32 @@ class Hooks:
         return properties
 
     def run_filters(
-        self, chain: Chain, point: str, client: ClientInfo, properties: Properties | None, filters: Filters
+        self,
+        chain: Chain,
+        point: str,
+        client: ClientInfo,
+        properties: Properties | None,
+        filters: Filters,
+        check: Callable[[str], object],
     ) -> Filters:
         """Fold the filters of a SUBSCRIBE or UNSUBSCRIBE over its point. A result of another length is refused as a
-        crash, since answers are given by position."""
+        crash, since answers are given by position; and so is one with options that MQTT does not have, or with a new
+        filter for which `check` raises."""
         began = self.clock()
         for plugin, call in chain:
+            before = [(name, opts.copy()) for name, opts in filters]
             try:
                 result = call(client, properties, list(filters))
                 if result is not None:
                     if len(result) != len(filters):
                         raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
                     filters = [_filter(name, opts) for name, opts in result]
+                for (name, opts), (known, _) in zip(filters, before, strict=True):
+                    _check_opts(opts)
+                    if name != known:
+                        check(name)
             except BaseException as caught:
+                filters = before
                 error = crash_of(caught)
                 self.crashed(plugin, point, error)
             began = self.timed(plugin, point, began)
@@ -208,6 +221,9 @@ def _message(result: object, before: Message) -> Message:
         raise TypeError(f"not a Message: {result!r:.100}")
     topic: object = result.topic
     properties: object = result.properties
+    payload: object = result._payload
+    if not (payload is None or isinstance(payload, bytes)):
+        raise TypeError(f"a Message with payload {payload!r:.100}: expected bytes, got {type(payload).__name__}")
     if not isinstance(topic, str) or not (properties is None or isinstance(properties, Properties)):
         raise TypeError(f"a Message with topic {topic!r:.100} and properties {properties!r:.100}")
     return result
@@ -225,3 +241,11 @@ def _filter(name: object, opts: object) -> tuple[str, SubOpts]:
     if not isinstance(name, str) or not isinstance(opts, SubOpts):
         raise TypeError(f"not a filter and its options: {name!r:.100}, {opts!r:.100}")
     return name, opts
+
+
+def _check_opts(opts: SubOpts) -> None:
+    """ValueError for options that no SUBSCRIBE can carry: the answer to the client would be a lie."""
+    qos: object = opts.qos
+    handling: object = opts.rh
+    if not (isinstance(qos, int) and 0 <= qos <= 2 and isinstance(handling, int) and 0 <= handling <= 2):
+        raise ValueError(f"options with qos {qos!r:.100} and rh {handling!r:.100}: expected 0, 1 or 2")

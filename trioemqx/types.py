@@ -127,6 +127,12 @@ class SubOpts:
         self.identifier = identifier
         self.deny = False
 
+    def copy(self) -> SubOpts:
+        """The same options, to be changed."""
+        twin = SubOpts(self.qos, self.nl, self.rap, self.rh, self.identifier)
+        twin.deny = self.deny
+        return twin
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, SubOpts)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from plugin_folders import Folders
 
 from trioemqx.services.plugins import PluginError
+from trioemqx.services.plugins.builtin import DESCRIPTIONS
+from trioemqx.services.plugins.catalogue import BUILT_IN
 from trioemqx.testing import Refused, TestBroker, running
 
 ANSWERS = """
@@ -263,3 +267,18 @@ async def test_hooks_that_could_not_be_called_are_refused(
     folders.write("odd", f"class P(Plugin):\n    @hookimpl\n    {method}\nplugin = P\n")
     with pytest.raises(PluginError, match=words):
         await broker.node.plugins.load("odd")
+
+
+async def test_what_only_emqx_has_as_plugins_is_here_already(folders: Folders, tmp_path: Path) -> None:
+    """Its lines in the state file stay, and nothing is said of them."""
+    assert frozenset(DESCRIPTIONS) == BUILT_IN
+    folders.write("other", "class P(Plugin): pass\nplugin = P\n")
+    file = tmp_path / "loaded_plugins"
+    file.write_text("{emqx_management, true}.\n{emqx_dashboard, true}.\n{emqx_rule_engine, false}.\n")
+    async with running({"plugins": {"dirs": [str(folders.root)], "loaded_file": str(file)}}) as broker:
+        assert (broker.alarms(), broker.node.plugins.problems) == ({}, [])
+        await broker.node.plugins.load("other")
+    text = file.read_text()
+    assert text == "{emqx_management, true}.\n{emqx_dashboard, true}.\n{emqx_rule_engine, false}.\n{other, true}.\n"
+    async with running({"plugins": {"load": list(DESCRIPTIONS), "loaded_file": str(file)}}) as broker:
+        assert broker.alarms() == {}

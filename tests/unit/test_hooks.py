@@ -53,6 +53,12 @@ def recording(heard: list[tuple[str, dict[str, Any]]], point: str) -> Callable[.
     return space[point]
 
 
+def crashes(broker: TestBroker) -> dict[str, int]:
+    """How often each hook of the plugin `strange` crashed."""
+    chains = broker.node.hooks.details()
+    return {point: entry.errors for point, chain in chains for entry in chain if entry.plugin == "strange"}
+
+
 def record(broker: TestBroker, *wanted: str) -> list[tuple[str, dict[str, Any]]]:
     """Note the calls of some points, or of all."""
     heard: list[tuple[str, dict[str, Any]]] = []
@@ -786,6 +792,64 @@ async def test_an_answer_of_the_wrong_kind_is_a_crash(broker: TestBroker, point:
         await client.unsubscribe("t")
     assert broker.node.broker.metrics.hook_crashed >= 1
     assert broker.node.broker.metrics.connection_crashed == 0
+
+
+@pytest.mark.parametrize("point", ["message_publish", "message_delivered"])
+@pytest.mark.parametrize("payload", ["text", 7, ["x"]])
+async def test_a_payload_that_is_not_bytes_is_a_crash(broker: TestBroker, point: str, payload: Any) -> None:
+    """The message goes on as it was, also to a session that waits for its client."""
+    plug(broker, "strange", **{point: lambda message: message.copy(payload=payload)})
+    client = await broker.client("c", subscribe="t", qos=1, expiry=60)
+    assert await client.publish("t", b"x", qos=1) == 0
+    assert await client.message() == ("t", b"x")
+    await client.close()
+    broker.node.publish(Message("t", b"y", 1))
+    again = await broker.client("c", clean_start=False, expiry=60)
+    assert await again.message() == ("t", b"y")
+    assert crashes(broker) == {point: 2}
+    assert broker.node.broker.metrics.connection_crashed == 0
+
+
+def _renamed(name: str) -> Callable[..., Any]:
+    return lambda filters: [(name, opts) for _, opts in filters]
+
+
+def _with(**values: object) -> Callable[..., Any]:
+    def change(filters: list[tuple[str, SubOpts]]) -> list[tuple[str, SubOpts]]:
+        for _, opts in filters:
+            for name, value in values.items():
+                setattr(opts, name, value)
+        return filters
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change", [_renamed("a/#/b"), _renamed(""), _renamed("$share/g"), _with(qos=9), _with(rh=3), _with(qos="1")]
+)
+async def test_a_subscription_that_mqtt_does_not_have_is_a_crash(
+    broker: TestBroker, change: Callable[..., Any]
+) -> None:
+    plug(broker, "strange", client_subscribe=lambda filters: change(filters))
+    client = await broker.client("c")
+    assert await client.subscribe("t", qos=1) == [1]
+    assert crashes(broker) == {"client_subscribe": 1}
+    assert await client.publish("t", b"x", qos=1) == 0
+    assert await client.message() == ("t", b"x")
+
+
+@pytest.mark.parametrize("answer", ["allow", 1, 0, Verdict(0), object()])
+@pytest.mark.parametrize("point", ["client_check_acl", "client_check_acl_now"])
+async def test_an_access_rule_that_answers_in_another_way_denies_loudly(
+    broker: TestBroker, point: str, answer: object
+) -> None:
+    async def later() -> object:
+        return answer
+
+    plug(broker, "strange", **{point: later if point in ASYNC else lambda: answer})
+    client = await broker.client("c")
+    assert await client.publish("t", b"x", qos=1) == 0x87
+    assert crashes(broker) == {point: 1}
 
 
 @pytest.mark.parametrize("point", [*ASYNC, *SYNC])

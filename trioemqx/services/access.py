@@ -104,7 +104,14 @@ class AccessService:
             return False
         finally:
             self._hooks.timed(plugin, "client_check_acl_now", began)
-        return None if allowed is None else allowed is True
+        return self._decision(plugin, "client_check_acl_now", allowed)
+
+    def _decision(self, plugin: str, point: str, allowed: object) -> bool | None:
+        """What an implementation said; anything but True, False and None denies and counts as a crash of it."""
+        if allowed is None or allowed is True or allowed is False:
+            return allowed
+        self._failed(plugin, point, TypeError(f"not True, False or None: {allowed!r:.100}"))
+        return False
 
     def source_banned(self, clientid: str) -> bool:
         """True while the client identifier that published a retained message is banned."""
@@ -166,10 +173,11 @@ class AccessService:
                     error = crash_of(caught)
                     self._failed(plugin, "client_check_acl", error)
                     return False
+                allowed = self._decision(plugin, "client_check_acl", allowed)
             else:
                 allowed = self._ask_now(plugin, call, client, action, topic)
             if allowed is not None:
-                return allowed is True
+                return allowed
         return zone.acl_nomatch == "allow"
 
     async def _enhanced(self, question: Question) -> AuthStep:

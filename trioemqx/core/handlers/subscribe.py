@@ -132,7 +132,7 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
         filters = [plan.filters[index] for index in allowed]
         properties = plan.packet.properties
         changed = broker.hooks.run_filters(
-            broker.hooks.client_subscribe, "client_subscribe", channel.info, properties, filters
+            broker.hooks.client_subscribe, "client_subscribe", channel.info, properties, filters, _check_name
         )
         for index, (name, opts) in zip(allowed, changed, strict=True):
             plan.filters[index] = (name, opts)
@@ -148,6 +148,11 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
         retained.start(channel, subscription)
     if fresh:
         retained.walk(channel)
+
+
+def _check_name(name: str) -> None:
+    """Raise ProtocolError for a filter that a hook must not put in the place of another."""
+    validate_filter(parse_filter(name).filter)
 
 
 def subscribe_one(session: Session, name: str, opts: SubOpts, fresh: list[Subscription], capped: bool = True) -> int:
@@ -256,7 +261,7 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
         _parse(channel, name, SubOpts())
     if broker.hooks.client_unsubscribe:
         filters = broker.hooks.run_filters(
-            broker.hooks.client_unsubscribe, "client_unsubscribe", channel.info, packet.properties, filters
+            broker.hooks.client_unsubscribe, "client_unsubscribe", channel.info, packet.properties, filters, _check_name
         )
     codes = []
     channel.info.said = packet.properties

@@ -11,6 +11,9 @@ from trioemqx.services.plugins.discovery import Found
 from trioemqx.services.plugins.errors import PluginError
 
 PACKAGE: Final = Path(__file__).resolve().parents[2]
+BUILT_IN: Final = frozenset({"emqx_dashboard", "emqx_management", "emqx_rule_engine"})
+"""Plugins of EMQX that are parts of the broker here: always there, so that a start has nothing to load for them. Files
+and variables of EMQX name them, and they keep their lines there."""
 UNREADABLE: Final = "access of an unreadable state file"
 """Stands for the plugins that a state file named which nobody can read."""
 
@@ -46,7 +49,7 @@ class Catalogue:
                 chosen += settings.load
             else:
                 chosen += [name for name, on in self.states[kind].items() if on]
-        return list(dict.fromkeys(chosen))
+        return [name for name in dict.fromkeys(chosen) if name not in BUILT_IN or name in self.found]
 
     def _saved(self, file: str | None) -> dict[str, bool] | None:
         """What a state file says."""

@@ -165,18 +165,26 @@ class Generation:
         importing.forget(self.package)
 
 
-def prepare(found: Found, config: Config, host: Host, on_crash: Callable[[str, BaseException], None]) -> Generation:
-    """Import, configure and make the instance. Raises PluginError with one line that says what is wrong, and where."""
+def class_of(found: Found) -> tuple[type[Plugin[Any]], str]:
+    """Import a plugin: (its class, the name of its generation, to be forgotten). Raises PluginError with one line that
+    says what is wrong, and where."""
     try:
         module = importing.fresh(found.name, found.main)
     except BaseException as caught:
         error = crash_of(caught)
         raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
     package = importing.package_of(module)
+    cls = getattr(module, "plugin", None)
+    if isinstance(cls, type) and issubclass(cls, Plugin):
+        return cls, package
+    importing.forget(package)
+    raise PluginRefused(f"{found.name}: {found.main} has no `plugin = <class of trioemqx.plugin.Plugin>`")
+
+
+def prepare(found: Found, config: Config, host: Host, on_crash: Callable[[str, BaseException], None]) -> Generation:
+    """Import, configure and make the instance. Raises PluginError with one line that says what is wrong, and where."""
+    cls, package = class_of(found)
     try:
-        cls = getattr(module, "plugin", None)
-        if not (isinstance(cls, type) and issubclass(cls, Plugin)):
-            raise PluginRefused(f"{found.name}: {found.main} has no `plugin = <class of trioemqx.plugin.Plugin>`")
         chosen, timeout, priority, shipped = configured(found, cls, config)
 
         def make() -> Generation:

@@ -224,7 +224,10 @@ class BrokerPart:
 
     def publish(self, message: Message) -> int:
         """Publish; returns the number of receivers. Hooks see the message, access rules do not apply. Raises
-        ProtocolError for an invalid topic."""
+        ProtocolError for an invalid topic, TypeError for a payload that is not bytes."""
+        payload: object = message.payload
+        if not isinstance(payload, bytes):
+            raise TypeError(f"a Message with payload {payload!r:.100}: expected bytes, got {type(payload).__name__}")
         return self._host.broker.publish(message)
 
     def subscribe(self, filter: str, call: Callable[[Message], object], qos: int = 2) -> Handle:

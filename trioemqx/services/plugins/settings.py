@@ -23,8 +23,9 @@ import attrs
 from trioemqx.config.draft import BESIDE, reads_as_flag
 from trioemqx.config.environ import read_secret
 from trioemqx.config.fields import flag, parse_bytesize, parse_duration
-from trioemqx.config.model import Config
+from trioemqx.config.model import Config, schema
 from trioemqx.config.scan import KeyPath, locate
+from trioemqx.config.schema import leaves
 from trioemqx.errors import ConfigError
 from trioemqx.services.plugins.base import Duration, NoConfig, Plugin, Secret, SettingError
 from trioemqx.services.plugins.discovery import Found, shipped_settings
@@ -307,7 +308,7 @@ class _Builder:
     def unknown(self, path: Key, names: list[str]) -> None:
         """A key that the settings do not have. In the environment that is a warning, as everywhere: containers carry
         variables that were meant for others."""
-        close = get_close_matches(path[-1], names, 1)
+        close = get_close_matches(path[-1], names, 1) or self.of_the_broker(path[-1])
         hint = f"did you mean {close[0]}?" if close else ""
         if self.gathered.place(path).startswith("environment"):
             log.warning(
@@ -315,6 +316,12 @@ class _Builder:
             )
         else:
             self.fail("unknown key", path, hint)
+
+    def of_the_broker(self, name: str) -> list[str]:
+        """The nearest key of the broker's own table of that name: `retainer.max_payload_size` for emqx_retainer."""
+        table = self.title.rpartition(".")[2].removeprefix("emqx_")
+        known = {key[-1]: ".".join(key) for key, _setting in leaves(schema()) if key[0] == table}
+        return [known[close] for close in get_close_matches(name, known, 1)]
 
     def where_to_set(self) -> str:
         """Advice for a key that is missing."""
