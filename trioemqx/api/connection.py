@@ -91,8 +91,9 @@ class TimedStream(trio.abc.HalfCloseableStream):
 
 
 class IdleClock:
-    """Closes a connection that has been idle for `KEEP_ALIVE` seconds, waits for a body for `BODY_TIME`, or is idle when
-    the server ends: one task for as long as the connection lives, which looks now and then, where hypercorn starts and cancels one for every request."""
+    """Closes a connection that has been idle for `KEEP_ALIVE` seconds, waited `BODY_TIME` for a body, or is idle
+    when the server ends: one task for as long as the connection lives, which looks now and then, where hypercorn starts
+    and cancels one for every request."""
 
     def __init__(self, close: Callable[[], Awaitable[None]], ending: Any) -> None:
         self._close = close

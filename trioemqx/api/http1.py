@@ -1,9 +1,9 @@
 """HTTP/1.1 for short requests: one that has come whole is answered in the connection's own task.
 
 hypercorn starts a task with a channel for every request, so that an answer can begin while the body is still coming.
-The API's requests mostly come in one piece, and then that is much of what they cost. One with a short body is kept until
-the body is there: answered before, the connection would have to end with it, since what follows could be the body or a
-request. All others, and WebSocket, go hypercorn's way.
+The API's requests mostly come in one piece, and then that is much of what they cost. One with a short body is kept
+until the body is there: answered before, the connection would have to end with it, since what follows could be the body
+or a request. All others, and WebSocket, go hypercorn's way.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Http1(H11Protocol):
         await self.handle(Closed())
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """What hypercorn sends for a request. Where the answer is there before the body, it is the connection's last."""
+        """What hypercorn sends for a request. Where it is there before the body, it is the connection's last."""
         early = self.connection.their_state is h11.SEND_BODY
         if early and isinstance(event, Response) and event.status_code >= 200:
             headers = [*event.headers, (b"connection", b"close")]
