@@ -93,6 +93,9 @@ async def test_retain_and_properties(broker: TestBroker) -> None:
         ({"topic": "a/+"}, 115, "bad_topic"),
         ({"topic": ""}, 115, "bad_topic"),
         ({"topic": "a\0b"}, 115, "bad_topic"),
+        ({"topic": "/".join("a" * 129)}, 115, "bad_topic"),
+        ({"topic": "a" * 4097}, 115, "bad_topic"),
+        ({"topic": "\u00e4" * 2049}, 115, "bad_topic"),
         ({"clientid": 5}, 108, "bad clientid: must be string"),
         ({"clientid": None}, 108, "bad clientid: must be string"),
         ({"qos": 3}, 108, "bad_qos"),
@@ -116,6 +119,23 @@ async def test_bad_messages(broker: TestBroker, change: dict[str, object], code:
     answer = await broker.api("POST", "/mqtt/publish", {**MESSAGE, **change})
     assert (answer.status, answer.json()) == (200, {"code": code, "message": message})
     assert broker.metrics["messages.publish"] == 0
+
+
+@pytest.mark.parametrize(("fits", "not_so"), [("/".join("a" * 128), "/".join("a" * 129)), ("a" * 4096, "a" * 4097)])
+async def test_topics_have_the_limits_that_they_have_for_clients(broker: TestBroker, fits: str, not_so: str) -> None:
+    """POST /mqtt/publish_batch, POST /mqtt/subscribe, POST /mqtt/subscribe_batch"""
+    both = [{**MESSAGE, "topic": fits}, {**MESSAGE, "topic": not_so}]
+    assert [item["code"] for item in (await broker.api("POST", "/mqtt/publish_batch", both)).data] == [0, 115]
+    await broker.client("c")
+    asked = [{"clientid": "c", "topic": fits}, {"clientid": "c", "topic": not_so}]
+    assert [item["code"] for item in (await broker.api("POST", "/mqtt/subscribe_batch", asked)).data] == [0, 115]
+    assert (await broker.api("POST", "/mqtt/subscribe", asked[1])).json() == {"code": 115, "message": "bad_topic"}
+    for name, code in ((fits, 0), (not_so, 115)):  # the prefix does not count
+        answer = await broker.api("POST", "/mqtt/subscribe", {"clientid": "c", "topic": f"$share/g/{name}"})
+        assert answer.code == code
+    both_at_once = {**MESSAGE, "topics": f"{not_so},{fits}"}
+    assert (await broker.api("POST", "/mqtt/publish", both_at_once)).code == 0
+    assert broker.metrics["messages.publish"] == 2
 
 
 async def test_missing_members(broker: TestBroker) -> None:

@@ -191,6 +191,79 @@ async def test_a_body_that_waits_to_be_asked_for() -> None:
         assert (await ask(stream, PUBLISH)).endswith(b'{"code":0}')
 
 
+NOPE = b"POST /api/v4/nope HTTP/1.1\r\nHost: x\r\n"
+STATUS = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        pytest.param(NOPE + AUTH, b"404 Not Found", id="no such path"),
+        pytest.param(NOPE, b"401 Unauthorized", id="no credentials"),
+        pytest.param(NOPE.replace(b"nope", b"banned?a=%zz") + AUTH, b"400 Bad Request", id="malformed query"),
+        pytest.param(b"POST /elsewhere HTTP/1.1\r\nHost: x\r\n", b"404 Not Found", id="outside the API"),
+    ],
+)
+async def test_a_request_refused_before_its_short_body_leaves_the_connection_open(head: bytes, line: bytes) -> None:
+    async with api() as broker:
+        stream = await dial(broker)
+        await stream.send_all(head + b"Content-Length: 7\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        for part in (b"{", b"     "):
+            await stream.send_all(part)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        answer = await ask(stream, b"}")
+        assert answer.startswith(b"HTTP/1.1 " + line + b"\r\n")
+        assert b"connection: close" not in answer.lower()
+        assert (await ask(stream, STATUS)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 70000", CHUNKED[:-4], b"Expect: 100-continue\r\nContent-Length: 7"]
+)
+async def test_an_answer_that_leaves_before_the_body_says_that_it_is_the_last(framing: bytes) -> None:
+    async with api() as broker:
+        answer = await answered(broker, NOPE + AUTH + framing + b"\r\n\r\n")
+        assert b"HTTP/1.1 404 Not Found\r\n" in answer
+        assert b"connection: close\r\n" in answer.lower()
+
+
+async def test_a_short_body_that_does_not_come_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BODY_TIME", 0.1)
+    monkeypatch.setattr(connection, "KEEP_ALIVE", 0.05)
+    async with api() as broker:
+        for part in (b"", PUBLISH[:5]):
+            answer = await answered(broker, POST + LENGTH + part)
+            assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            assert b"connection: close" in answer.lower()
+
+
+async def test_a_short_body_has_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "KEEP_ALIVE", 0.05)
+    async with api() as broker:
+        stream = await dial(broker)
+        await stream.send_all(POST + LENGTH + PUBLISH[:5])
+        await trio.sleep(0.2)
+        assert (await ask(stream, PUBLISH[5:])).endswith(b'{"code":0}')
+
+
+@pytest.mark.parametrize("cut", [0, 10_000])
+async def test_a_request_line_that_is_too_long_is_not_routed(cut: int) -> None:
+    async with api() as broker:
+        line = b"GET /status?" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+        answer = await answered(broker, line[:cut], line[cut:])
+        assert answer.startswith(b"HTTP/1.1 414 ")
+        assert b"connection: close" in answer.lower()
+
+
+async def test_every_answer_has_a_reason_phrase() -> None:
+    async with api() as broker:
+        assert (await ask(await dial(broker))).startswith(b"HTTP/1.1 200 OK\r\n")
+        piece = await answered(broker, POST + CLOSE + CHUNKED, b"%x\r\n%s\r\n0\r\n\r\n" % (len(PUBLISH), PUBLISH))
+        assert piece.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (await answered(broker, b"GET\r\n\r\n")).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
 async def test_the_absolute_form_of_a_request() -> None:
     async with api() as broker:
         whole = b"GET http://x/api/v4/brokers HTTP/1.1\r\nHost: x\r\n" + AUTH + b"\r\n"

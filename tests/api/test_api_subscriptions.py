@@ -68,3 +68,19 @@ async def test_routes(broker: TestBroker) -> None:
     assert (await broker.api("GET", "/routes/t")).data == [{"topic": "t", "node": node}]
     assert (await broker.api("GET", "/routes/a%2Fb%2Fc")).data == []
     assert (await broker.api("GET", "/routes?_limit=0")).data == []
+
+
+async def test_the_stats_count_the_routes_that_are_listed(broker: TestBroker) -> None:
+    """GET /routes, GET /stats"""
+    client = await broker.client("c", subscribe="a")
+    for name in ("$share/g/a", "$share/h/a", "$queue/b", "b/#"):
+        await client.subscribe(name)
+    other = await broker.client("d", subscribe="a")
+    await other.subscribe("$share/g/a")
+    for gone in (None, "a", "$share/h/a", "$queue/b"):
+        if gone is not None:
+            await client.unsubscribe(gone)
+        listed = len((await broker.api("GET", "/routes")).data)
+        stats = (await broker.api("GET", "/stats")).data[0]["stats"]
+        assert stats["routes.count"] == stats["topics.count"] == listed == {None: 5, "a": 5}.get(gone, listed)
+    assert listed == 3

@@ -85,6 +85,7 @@ def test_fresh_routes_always_equal_a_new_match(
             assert router.fresh(router.route(topic))
         assert router.cached <= cache_size
     assert router.routes == len({s.filter for s in alive}) == len(list(router.filters()))
+    assert router.rows == len({(s.filter, s.group) for s in alive})
     assert router.subscriptions == len(alive)
     assert router.shared == sum(bool(s.group) for s in alive)
 

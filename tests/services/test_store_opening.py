@@ -73,7 +73,11 @@ def no_unicode_key(path):
     change(path, "UPDATE rows SET key = CAST(? AS TEXT) WHERE key = 'k7'", b"\xff")
 
 
-DAMAGES = [garbage, torn_page, cut_short, no_json, no_object, no_unicode, no_unicode_key]
+def emptied(path):
+    path.write_bytes(b"")
+
+
+DAMAGES = [garbage, emptied, torn_page, cut_short, no_json, no_object, no_unicode, no_unicode_key]
 
 
 @pytest.fixture(params=DAMAGES)
@@ -94,6 +98,28 @@ async def test_a_damaged_file_is_moved_aside_and_the_store_begins_empty(damaged,
     assert f"{damaged} is damaged (" in record.message
     assert moved_to in record.message
     assert await opened(damaged) == ([], ""), "the new one is sound"
+
+
+async def test_an_empty_file_that_nobody_made_is_no_new_store(path):
+    path.touch()
+    keys, moved_to = await opened(path)
+    assert keys == []
+    assert moved_to
+
+
+async def test_a_start_that_is_killed_before_the_file_has_a_byte_is_no_damage(path, monkeypatch):
+    for _ in range(2):
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt), opening.locked(path):
+            killed.setattr(opening, "identify", raising)
+            opening.first_open(path, "FULL", "rename", opening.connect)
+        assert path.read_bytes() == b""
+    assert await opened(path) == ([], "")
+    path.write_bytes(b"")
+    assert (await opened(path))[1], "from then on it is"
+
+
+def raising(*args):
+    raise KeyboardInterrupt
 
 
 async def test_or_the_start_is_refused(damaged):

@@ -19,10 +19,12 @@ import trio
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 
-from trioemqx.api.http1 import Http1, Ready
+from trioemqx.api.http1 import BodyAwaited, Http1, Ready
 
 KEEP_ALIVE: Final = 10.0
 """Seconds without a request, or for the head of one, after which a connection is closed."""
+BODY_TIME: Final = 30.0
+"""Seconds that a short body may take after its head."""
 STEP: Final = 64 * 1024
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -89,28 +91,38 @@ class TimedStream(trio.abc.HalfCloseableStream):
 
 
 class IdleClock:
-    """Closes a connection that has been idle for `KEEP_ALIVE` seconds, or is idle when the server ends: one task for as
-    long as the connection lives, which looks now and then, where hypercorn starts and cancels one for every request."""
+    """Closes a connection that has been idle for `KEEP_ALIVE` seconds, waited `BODY_TIME` for a body, or is idle
+    when the server ends: one task for as long as the connection lives, which looks now and then, where hypercorn starts
+    and cancels one for every request."""
 
     def __init__(self, close: Callable[[], Awaitable[None]], ending: Any) -> None:
         self._close = close
         self._ending = ending
         self._scope = trio.CancelScope()
         self._running = False
-        self._idle_since = math.inf
+        self._until = math.inf
+        self._awaits_body = False
         self.ended = False
 
     async def restart(self, task_group: Any, action: object) -> None:
         """The connection is idle from now on."""
+        self._awaits_body = False
         if not self.ended:
-            self._idle_since = trio.current_time()
+            self._until = trio.current_time() + KEEP_ALIVE
             if not self._running:
                 self._running = True
                 task_group.spawn(self._watch)
 
+    def await_body(self) -> None:
+        """The head of a request has come, and its body has some time from now on."""
+        if not self._awaits_body:  # however slowly it drips
+            self._awaits_body = True
+            self._until = trio.current_time() + BODY_TIME
+
     async def stop(self) -> None:
         """A request has come."""
-        self._idle_since = math.inf
+        self._awaits_body = False
+        self._until = math.inf
 
     def end(self) -> None:
         """The client has gone."""
@@ -122,16 +134,14 @@ class IdleClock:
             while (left := self._left()) > 0.0 and not self._ending.is_set():
                 with trio.move_on_after(left):
                     await self._ending.wait()
-        busy = self._idle_since == math.inf  # then the end of the answer closes the connection
+        busy = self._until == math.inf  # then the end of the answer closes the connection
         if not (self.ended or busy):
             with trio.CancelScope(shield=True):
                 await self._close()
 
     def _left(self) -> float:
         """Seconds until it is worth looking again; 0 or less: it has been idle for too long."""
-        if self._idle_since == math.inf:
-            return KEEP_ALIVE
-        return self._idle_since + KEEP_ALIVE - trio.current_time()
+        return min(self._until - trio.current_time(), KEEP_ALIVE)
 
 
 class Connection(TCPServer):
@@ -165,6 +175,10 @@ class Connection(TCPServer):
         await self._http1.handle(Closed())
         self._idle.end()
 
+    async def _initiate_server_close(self) -> None:
+        await self._http1.give_up()
+        await self.stream.aclose()
+
     async def protocol_send(self, event: Event) -> None:
         """What goes out, and what happens to the connection. The head of an answer waits for what follows it, which
         hypercorn sends next."""
@@ -182,6 +196,9 @@ class Connection(TCPServer):
                 event = RawData(stream.send_now(event.data))
                 if not event.data:
                     return
+        elif isinstance(event, BodyAwaited):
+            self._idle.await_body()
+            return
         elif self._head:
             head, self._head = self._head, b""
             await super().protocol_send(RawData(head))

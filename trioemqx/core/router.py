@@ -88,6 +88,7 @@ class Router:
         "_cost",
         "_exact",
         "_groups",
+        "_plain",
         "_random",
         "_routes",
         "_strategies",
@@ -126,6 +127,7 @@ class Router:
         self._wild: dict[str, FilterEntry] = {}
         self._trie: Trie[FilterEntry] = Trie()
         self._groups: dict[str, Group] = {}
+        self._plain = 0
         self._branches: dict[str, Branch] = {}
         self._routes: dict[str, Route] = {}
         self._cost = 0
@@ -134,6 +136,12 @@ class Router:
     def routes(self) -> int:
         """How many different filters there are."""
         return len(self._exact) + len(self._wild)
+
+    @property
+    def rows(self) -> int:
+        """How many routes there are in EMQX's sense: one for each filter with plain subscriptions, and one for each
+        share group on a filter."""
+        return self._plain + len(self._groups)
 
     @property
     def cached(self) -> int:
@@ -159,6 +167,8 @@ class Router:
         else:
             if self.walking > 0:
                 entry.members = entry.members.copy()
+            if not entry.members:
+                self._plain += 1
             subscription.slot = len(entry.members)
             entry.members.append(subscription)
         return first
@@ -299,6 +309,8 @@ class Router:
             entry.members[subscription.slot] = last
             last.slot = subscription.slot
         subscription.slot = -1
+        if not entry.members:
+            self._plain -= 1
 
     def set_strategies(self, strategy: str, strategies: dict[str, str]) -> None:
         """Share out differently from now on, in groups that exist and in new ones."""

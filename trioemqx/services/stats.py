@@ -22,7 +22,7 @@ GIVEN: Final = (
     "retained",
 )
 """What the source must give: clients connected, sessions on the node, non-shared (filter, subscriber) pairs, all
-subscriptions, the shared ones, distinct filters, retained messages."""
+subscriptions, the shared ones, rows of the route table, retained messages."""
 
 SAME_AS: Final = {
     "live_connections": "connections",

@@ -9,6 +9,7 @@ from typing import Any, Final
 import trio
 
 from trioemqx.core.topics import parse_filter, validate_filter, validate_topic
+from trioemqx.core.zone import Zone
 from trioemqx.errors import ProtocolError
 from trioemqx.services.web import ApiError, Call, Endpoint, Param, Params, post
 from trioemqx.services.web.answers import BAD_PARAMETER, BAD_QOS, BAD_TOPIC, NOT_ONLINE, bad_params, missing
@@ -68,7 +69,8 @@ def publish_one(call: Call, item: Params) -> list[str]:
     clientid = item.get("clientid")
     if not isinstance(clientid, str):
         raise bad_params(BAD_CLIENTID)
-    valid = [name for name in names if is_topic(name)]
+    zone = _zone(call)
+    valid = [name for name in names if is_topic(name, zone.max_topic_levels, zone.max_topic_length)]
     if not valid:
         raise ApiError(BAD_TOPIC, "bad_topic")
     qos = item.get("qos", 0)
@@ -97,11 +99,16 @@ def topics(item: Params) -> list[str]:
     return found.split(",")
 
 
-def is_topic(name: str) -> bool:
+def _zone(call: Call) -> Zone:
+    """The zone whose limits hold for topics that come by HTTP, as they do for those of clients."""
+    return call.host.broker.zones["default"]
+
+
+def is_topic(name: str, max_levels: int = 0, max_bytes: int = MAX_TEXT) -> bool:
     """Whether a message can be published to it."""
     try:
         name.encode("utf-8")
-        validate_topic(name)
+        validate_topic(name, max_levels, max_bytes)
     except (ProtocolError, UnicodeEncodeError):
         return False
     return True
@@ -206,7 +213,8 @@ def subscribe_one(call: Call, item: Params) -> None:
     clientid = item.get("clientid")
     if not isinstance(clientid, str):
         raise bad_params(BAD_CLIENTID)
-    parts = [_parse(name) for name in names]
+    zone = _zone(call)
+    parts = [_parse(name, zone.max_topic_levels, zone.max_topic_length) for name in names]
     valid = [name for name, (usable, _) in zip(names, parts, strict=True) if usable]
     if not valid:
         raise ApiError(BAD_TOPIC, "bad_topic")
@@ -247,17 +255,22 @@ def unsubscribe_one(call: Call, item: Params) -> None:
         raise ApiError(NOT_ONLINE, "channel_not_found")
 
 
-def _parse(name: str) -> tuple[bool, bool]:
-    """(usable as a filter, whether its `$share`, `$queue` or `$exclusive` prefix is malformed)."""
+def _parse(name: str, max_levels: int = 0, max_bytes: int = MAX_TEXT) -> tuple[bool, bool]:
+    """(usable as a filter, whether its `$share`, `$queue` or `$exclusive` prefix is malformed). The limits are for what
+    follows the prefix."""
     try:
         name.encode("utf-8")
         validate_filter(name)
     except (ProtocolError, UnicodeEncodeError):
         return False, False
     try:
-        validate_filter(parse_filter(name).filter)
+        filter = parse_filter(name).filter
     except ProtocolError:
         return True, True
+    try:
+        validate_filter(filter, max_levels, max_bytes)
+    except ProtocolError:
+        return False, False
     return True, False
 
 

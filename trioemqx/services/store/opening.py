@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,8 @@ WAL_BYTES: Final = 64 * 1024 * 1024
 CHECKED: Final = 64 * 1024 * 1024
 """Bytes of a file up to which messages that wait are looked at as well when it is opened."""
 PARTS: Final = ("", "-wal", "-shm")
+NEW: Final = b"new\n"
+"""In `<file>.lock` until the file has been opened for the first time."""
 DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 READ_ERRORS: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
 
@@ -85,17 +87,40 @@ def first_open(path: Path, synchronous: str, on_corrupt: str, connect: Connect) 
     aside = ""
     try:
         try:
-            return open_database(path, synchronous, connect), aside
+            _check_size(path)
+            connection = open_database(path, synchronous, connect)
         except (Damaged, sqlite3.Error) as error:
             if isinstance(error, sqlite3.Error) and not is_damage(error):
                 raise
             aside = _damaged(path, on_corrupt, error)
-        create(path)
-        return open_database(path, synchronous, connect), aside
+            _mark(path, NEW)
+            create(path)
+            connection = open_database(path, synchronous, connect)
+        _mark(path, b"")
+        return connection, aside
     except (Damaged, sqlite3.Error) as error:
         raise StoreUnusable(
             f"cannot be opened: {error}; check disk, free space, owner and permissions of the file and its directory"
         ) from error
+
+
+def _check_size(path: Path) -> None:
+    """Raise Damaged for a file without a byte, which one that was ever opened is not, unless it has just been made."""
+    if path.exists() and not path.stat().st_size and NEW not in _marks(path):
+        raise Damaged("it is empty")
+
+
+def _marks(path: Path) -> bytes:
+    """What `<file>.lock` says; nothing when there is none."""
+    lock = Path(f"{path}.lock")
+    return lock.read_bytes() if lock.exists() else b""
+
+
+def _mark(path: Path, mark: bytes) -> None:
+    """Write our process into `<file>.lock`, and NEW as long as the file may be empty because nobody has filled it. On a
+    full disk that is left out: what is in the database counts more."""
+    with suppress(OSError), open(f"{path}.lock", "wb") as lock:
+        lock.write(b"%d\n%s" % (os.getpid(), mark))
 
 
 def _damaged(path: Path, on_corrupt: str, error: Exception) -> str:
@@ -136,9 +161,16 @@ def move_aside(path: Path, now: float | None = None) -> Path:
 def create(path: Path) -> None:
     """Make the file, and the directory it lies in, for its owner alone, unless they exist. Raises StoreUnusable when it
     cannot be read and written."""
+    _create_folder(path)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreUnusable(f"cannot be read and written: {error.strerror}") from error
+
+
+def _create_folder(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StoreUnusable(f"cannot be read and written: {error.strerror}") from error
 
@@ -146,8 +178,12 @@ def create(path: Path) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold `<file>.lock`, so that no other broker uses the file meanwhile. It is a file of its own because other
-    programs may read the database, for a backup. Raises StoreUnusable."""
-    create(path)
+    programs may read the database, for a backup. It says whether the file is new, also after a start that was killed
+    before the file had a byte. Raises StoreUnusable."""
+    existed = path.exists()
+    if existed:
+        create(path)
+    _create_folder(path)
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -159,8 +195,8 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StoreUnusable(_in_use(path, lock, error)) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        _mark(path, b"" if existed and NEW not in _marks(path) else NEW)
+        create(path)
         yield
     finally:
         os.close(lock)
@@ -169,5 +205,5 @@ def locked(path: Path) -> Iterator[None]:
 def _in_use(path: Path, lock: int, error: OSError) -> str:
     if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
         return f"cannot be used: {path.name}.lock beside it cannot be locked: {error.strerror}"
-    owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+    owner = os.pread(lock, 20, 0).decode("ascii", "replace").partition("\n")[0].strip()
     return f"is used by another broker (process {owner}); stop it, or name another file"
