@@ -18,6 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from trioemqx.services.plugins.base import API_VERSION
 from trioemqx.services.plugins.errors import PluginError, PluginRefused
+from trioemqx.services.plugins.importing import check_readable
 
 ENTRY_POINTS: Final = "trioemqx.plugins"
 TYPES: Final = frozenset({"auth", "bridge", "protocol", "backend", "feature"})
@@ -268,7 +269,9 @@ def _single(file: Path, kind: str) -> Found:
 
 def _constants(file: Path) -> dict[str, Any]:
     """The literal values of the upper-case names in a module; its docstring's first line is a DESCRIPTION, too."""
-    tree = ast.parse(file.read_text("utf-8"), str(file))
+    source = file.read_bytes()
+    check_readable(source, str(file))
+    tree = ast.parse(source.decode("utf-8"), str(file))
     found: dict[str, Any] = {"DESCRIPTION": (ast.get_docstring(tree) or "").partition("\n")[0]}
     for statement in tree.body:
         if isinstance(statement, ast.Assign):
