@@ -112,12 +112,16 @@ class Hooks:
             self.tell_slow(plugin, point, now - began)
         return now
 
-    def run_message_publish(self, message: Message) -> Message:
-        """Fold a message over `message.publish`. Raises Drop when an implementation stops it."""
+    def run_message_publish(self, message: Message, check: Callable[[str], object]) -> Message:
+        """Fold a message over `message.publish`. Raises Drop when an implementation stops it. An implementation that
+        returns a new topic for which `check` raises has crashed."""
         began = self.clock()
         for plugin, call in self.message_publish:
             try:
-                message = _message(call(message), message)
+                changed = _message(call(message), message)
+                if changed.topic != message.topic:
+                    check(changed.topic)
+                message = changed
             except Drop:
                 self.timed(plugin, "message_publish", began)
                 raise
@@ -127,12 +131,15 @@ class Hooks:
             began = self.timed(plugin, "message_publish", began)
         return message
 
-    def run_message_delivered(self, client: ClientInfo, message: Message) -> Message:
-        """Fold an outgoing message over `message.delivered`."""
+    def run_message_delivered(self, client: ClientInfo, message: Message, check: Callable[[str], object]) -> Message:
+        """Fold an outgoing message over `message.delivered`; `check` as in `run_message_publish`."""
         began = self.clock()
         for plugin, call in self.message_delivered:
             try:
-                message = _message(call(client, message), message)
+                changed = _message(call(client, message), message)
+                if changed.topic != message.topic:
+                    check(changed.topic)
+                message = changed
             except BaseException as caught:
                 error = crash_of(caught)
                 self.crashed(plugin, "message_delivered", error)
