@@ -6,7 +6,7 @@ import pytest
 from plugin_folders import HEAD, Folders
 
 from trioemqx.services.plugins import PluginError
-from trioemqx.testing import TestBroker
+from trioemqx.testing import Refused, TestBroker, running
 
 FIRST = HEAD.count("\n") + 1
 """The line that a plugin's own code begins at."""
@@ -72,3 +72,43 @@ async def test_a_nul_byte_is_told_with_file_and_line(broker: TestBroker, folders
     (folders.root / "single.py").write_text('API = ">=1,<2"\n\0')
     path = folders.root / "single.py"
     assert await refused(broker, "single") == f"single: {path}:2: source code cannot contain NUL bytes"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("guard = ['client_connect']", "guard: unknown key (did you mean guards?)"),
+        ("default_enable = true", "default_enable: unknown key (did you mean default_enabled?)"),
+        ("default_enabled = 'yes'", "default_enabled: expected true or false, got 'yes'"),
+        ("xyz = 1", "xyz: unknown key"),
+        ("guards = ['client_conect']", "guards: client_conect is not a hook point that can keep somebody out"),
+    ],
+)
+async def test_a_description_with_a_mistake_is_refused(
+    broker: TestBroker, folders: Folders, line: str, says: str
+) -> None:
+    main = folders.write("hands", "class P(Plugin): pass\nplugin = P\n")
+    project = main.with_name("pyproject.toml")
+    project.write_text(f"{project.read_text()}{line}\n")
+    where = "" if line.startswith("guards") else "[tool.trioemqx] in pyproject.toml: "
+    assert (await refused(broker, "hands")).startswith(f"hands: {where}{says}")
+
+
+async def test_a_misspelt_type_is_refused_and_denies_as_the_real_one(folders: Folders) -> None:
+    folders.write("hands", "class P(Plugin): pass\nplugin = P\n", kind="auht")
+    (folders.root / "single.py").write_text('API = ">=1,<2"\nTYPE = "auht"\n')
+    says = "type: 'auht' is not a type of plugins (did you mean auth?)"
+    async with running(folders.config("hands")) as broker:
+        assert says in str(broker.alarms()["plugin_not_loaded/hands"]["reason"])
+        assert says in await refused(broker, "single")
+        with pytest.raises(Refused):
+            await broker.client("c")
+
+
+async def test_guards_under_a_misspelt_name_deny(folders: Folders) -> None:
+    main = folders.write("hands", "class P(Plugin): pass\nplugin = P\n")
+    project = main.with_name("pyproject.toml")
+    project.write_text(f"{project.read_text()}guard = ['client_connect']\n")
+    async with running(folders.config("hands")) as broker:
+        with pytest.raises(Refused):
+            await broker.client("c")
