@@ -184,8 +184,8 @@ class Hooks:
         check: Callable[[str], object],
     ) -> Filters:
         """Fold the filters of a SUBSCRIBE or UNSUBSCRIBE over its point. A result of another length is refused as a
-        crash, since answers are given by position; and so is one with options that MQTT does not have, or with a new
-        filter for which `check` raises."""
+        crash, since answers are given by position; and so is one with options that MQTT does not have. A new filter for
+        which `check` raises counts as a crash too, and is refused alone by whoever asked."""
         began = self.clock()
         for plugin, call in chain:
             before = [(name, opts.copy()) for name, opts in filters]
@@ -195,16 +195,28 @@ class Hooks:
                     if len(result) != len(filters):
                         raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
                     filters = [_filter(name, opts) for name, opts in result]
-                for (name, opts), (known, _) in zip(filters, before, strict=True):
+                for _, opts in filters:
                     _check_opts(opts)
-                    if name != known:
-                        check(name)
             except BaseException as caught:
                 filters = before
                 error = crash_of(caught)
                 self.crashed(plugin, point, error)
+            self._check_names(plugin, point, filters, before, check)
             began = self.timed(plugin, point, began)
         return filters
+
+    def _check_names(
+        self, plugin: str, point: str, filters: Filters, before: Filters, check: Callable[[str], object]
+    ) -> None:
+        """Tell of a filter that an implementation made invalid. It stays, and is refused alone."""
+        for index in range(len(filters)):
+            name = filters[index][0]
+            if name != before[index][0]:
+                try:
+                    check(name)
+                except Exception as error:
+                    self.crashed(plugin, point, error)
+                    return
 
     def run_psk_lookup(self, identity: str) -> bytes | None:
         """Ask for the key of a TLS pre-shared-key identity; None when nobody knows it."""

@@ -839,9 +839,15 @@ def _with(**values: object) -> Callable[..., Any]:
     return change
 
 
-@pytest.mark.parametrize(
-    "change", [_renamed("a/#/b"), _renamed(""), _renamed("$share/g"), _with(qos=9), _with(rh=3), _with(qos="1")]
-)
+@pytest.mark.parametrize("name", ["a/#/b", "", "$share/g"])
+async def test_a_filter_that_a_hook_made_invalid_is_refused_and_counts(broker: TestBroker, name: str) -> None:
+    plug(broker, "strange", client_subscribe=lambda filters: _renamed(name)(filters))
+    client = await broker.client("c")
+    assert await client.subscribe("t", qos=1) == [0x8F]
+    assert crashes(broker) == {"client_subscribe": 1}
+
+
+@pytest.mark.parametrize("change", [_with(qos=9), _with(rh=3), _with(qos="1")])
 async def test_a_subscription_that_mqtt_does_not_have_is_a_crash(
     broker: TestBroker, change: Callable[..., Any]
 ) -> None:
