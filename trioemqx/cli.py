@@ -23,7 +23,7 @@ from trioemqx.config.check import check_files
 from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.load import load_with_saved
 from trioemqx.config.model import Config
-from trioemqx.config.show import show
+from trioemqx.config.show import show, unknown
 from trioemqx.ctl import DEFAULT_FILE, ctl
 from trioemqx.errors import ConfigError, ListenerError
 from trioemqx.scaffold import plugin
@@ -46,10 +46,19 @@ _config_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True, no_args_is_help=True
+)
 @click.version_option(trioemqx.__version__, prog_name="trioemqx")
-def main() -> None:
+@click.option("--check-config", is_flag=True, help="The same as `config check`.")
+@_config_option
+@click.pass_context
+def main(context: click.Context, check_config: bool, path: Path | None) -> None:
     """An MQTT broker: EMQX 4's settings and names, extensions in Python."""
+    if check_config:
+        context.invoke(config_check, path=path, as_json=False)
+    elif path is not None:
+        raise click.UsageError("--config comes after the command: trioemqx start --config FILE")
 
 
 main.add_command(ctl)
@@ -194,7 +203,11 @@ def config_check(path: Path | None, as_json: bool) -> None:
 @click.argument("prefix", default="")
 def config_show(path: Path | None, origin: bool, as_json: bool, prefix: str) -> None:
     """Print every setting in force, or those whose key starts with PREFIX. Secrets are hidden."""
-    rows = [row for row in show(_load(path)) if row[0].startswith(prefix)]
+    every = list(show(_load(path)))
+    rows = [row for row in every if row[0].startswith(prefix)]
+    close = unknown(prefix, [row[0] for row in every])
+    if close is not None:
+        _fail([f"there is no setting {prefix}" + (f" (did you mean {close}?)" if close else "")])
     if as_json:
         shown = {key: {"value": value, "origin": where} if origin else value for key, value, where in rows}
         click.echo(json.dumps(shown, indent=2, default=str))

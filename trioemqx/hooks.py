@@ -112,12 +112,16 @@ class Hooks:
             self.tell_slow(plugin, point, now - began)
         return now
 
-    def run_message_publish(self, message: Message) -> Message:
-        """Fold a message over `message.publish`. Raises Drop when an implementation stops it."""
+    def run_message_publish(self, message: Message, check: Callable[[str], object]) -> Message:
+        """Fold a message over `message.publish`. Raises Drop when an implementation stops it. An implementation that
+        returns a new topic for which `check` raises has crashed."""
         began = self.clock()
         for plugin, call in self.message_publish:
             try:
-                message = _message(call(message), message)
+                changed = _message(call(message), message)
+                if changed.topic != message.topic:
+                    check(changed.topic)
+                message = changed
             except Drop:
                 self.timed(plugin, "message_publish", began)
                 raise
@@ -127,12 +131,15 @@ class Hooks:
             began = self.timed(plugin, "message_publish", began)
         return message
 
-    def run_message_delivered(self, client: ClientInfo, message: Message) -> Message:
-        """Fold an outgoing message over `message.delivered`."""
+    def run_message_delivered(self, client: ClientInfo, message: Message, check: Callable[[str], object]) -> Message:
+        """Fold an outgoing message over `message.delivered`; `check` as in `run_message_publish`."""
         began = self.clock()
         for plugin, call in self.message_delivered:
             try:
-                message = _message(call(client, message), message)
+                changed = _message(call(client, message), message)
+                if changed.topic != message.topic:
+                    check(changed.topic)
+                message = changed
             except BaseException as caught:
                 error = crash_of(caught)
                 self.crashed(plugin, "message_delivered", error)
@@ -177,8 +184,8 @@ class Hooks:
         check: Callable[[str], object],
     ) -> Filters:
         """Fold the filters of a SUBSCRIBE or UNSUBSCRIBE over its point. A result of another length is refused as a
-        crash, since answers are given by position; and so is one with options that MQTT does not have, or with a new
-        filter for which `check` raises."""
+        crash, since answers are given by position; and so is one with options that MQTT does not have. A new filter for
+        which `check` raises counts as a crash too, and is refused alone by whoever asked."""
         began = self.clock()
         for plugin, call in chain:
             before = [(name, opts.copy()) for name, opts in filters]
@@ -188,16 +195,28 @@ class Hooks:
                     if len(result) != len(filters):
                         raise ValueError(f"{point} returned {len(result)} filters for {len(filters)}")
                     filters = [_filter(name, opts) for name, opts in result]
-                for (name, opts), (known, _) in zip(filters, before, strict=True):
+                for _, opts in filters:
                     _check_opts(opts)
-                    if name != known:
-                        check(name)
             except BaseException as caught:
                 filters = before
                 error = crash_of(caught)
                 self.crashed(plugin, point, error)
+            self._check_names(plugin, point, filters, before, check)
             began = self.timed(plugin, point, began)
         return filters
+
+    def _check_names(
+        self, plugin: str, point: str, filters: Filters, before: Filters, check: Callable[[str], object]
+    ) -> None:
+        """Tell of a filter that an implementation made invalid. It stays, and is refused alone."""
+        for index in range(len(filters)):
+            name = filters[index][0]
+            if name != before[index][0]:
+                try:
+                    check(name)
+                except Exception as error:
+                    self.crashed(plugin, point, error)
+                    return
 
     def run_psk_lookup(self, identity: str) -> bytes | None:
         """Ask for the key of a TLS pre-shared-key identity; None when nobody knows it."""

@@ -114,8 +114,8 @@ class Metrics:
             self.extra[name] = self.extra.get(name, 0) + by
 
     def values(self) -> dict[str, int]:
-        """Every metric by its dotted name, the 86 of EMQX first in alphabetical order, then those of overload that are
-        not 0, then those of plugins."""
+        """Every metric by its dotted name, the 86 of EMQX first in alphabetical order, then those of overload and
+        the faults that are not 0, then those of plugins."""
         found: dict[str, int] = {name: getattr(self, name.replace(".", "_")) for name in PLAIN}
         for name, source in SAME_AS.items():
             found[name] = found[source]
@@ -123,6 +123,7 @@ class Metrics:
             found[name] = sum(found[part] for part in parts)
         ordered = {name: found[name] for name in sorted(found)}
         ordered.update({name: count for name, count in self.overload.items() if count})
+        ordered.update({name: count for name, count in self.faults().items() if count})
         ordered.update(self.extra)
         return ordered
 

@@ -9,6 +9,7 @@ import pytest
 from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.load import load
 from trioemqx.config.model import Config
+from trioemqx.config.show import show, unknown
 from trioemqx.config.values import Address
 
 
@@ -196,3 +197,47 @@ def test_a_stronger_table_takes_the_place_of_a_value_and_the_other_way(tmp_path:
     file.write_text("[auth.x]\na = false\nb.c = 1\nd.e = 1\n", "utf-8")
     config = load(file, {"EMQX_AUTH__X__A__C": "1", "EMQX_AUTH__X__B": "text", "EMQX_AUTH__X__D": "on"})
     assert config.auth["x"] == {"a": {"c": "1"}, "b": "text", "d": {"e": 1, "": "on"}}
+
+
+def test_a_group_has_its_strategy_under_emqx_s_name() -> None:
+    config = shipped_with(
+        EMQX_BROKER__G1__SHARED_SUBSCRIPTION_STRATEGY="sticky", EMQX_BROKER__SHARED_SUBSCRIPTION_STRATEGY="hash"
+    )
+    assert config.broker.groups["g1"].shared_subscription_strategy == "sticky"
+    assert config.broker.shared_subscription_strategy == "hash"
+    assert config.warnings == []
+
+
+def test_what_a_listener_of_the_environment_lacks_is_its_own_fault(tmp_path: Path) -> None:
+    file = tmp_path / "emqx.toml"
+    file.write_text('[listener.tcp.main]\nbind = 0\nzone = "nowhere"\n', "utf-8")
+    with pytest.raises(ConfigErrors) as caught:
+        load(file, {"EMQX_LISTENER__SSL__MINE": "8884"})
+    where = {error.key: error.source for error in caught.value.errors}
+    assert where["listener.ssl.mine.keyfile"] == "environment EMQX_LISTENER__SSL__MINE"
+    assert where["listener.tcp.main.zone"] == f"{file}:3"
+
+
+def test_a_value_beside_a_table_is_shown_by_its_name() -> None:
+    config = shipped_with(EMQX_AUTH__JWT__VERIFY_CLAIMS="on", EMQX_AUTH__JWT__VERIFY_CLAIMS__SUB="%c")
+    shown = {key: (value, where) for key, value, where in show(config)}
+    assert shown["auth.jwt.verify_claims"] == ("on", "environment EMQX_AUTH__JWT__VERIFY_CLAIMS")
+    assert shown["auth.jwt.verify_claims.sub"] == ("%c", "environment EMQX_AUTH__JWT__VERIFY_CLAIMS__SUB")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "nearest"),
+    [
+        ("mqtt.max_packet_size", None),
+        ("mqtt.max_", None),
+        ("", None),
+        ("broker.group", None),
+        ("cluster", None),
+        ("mqtt.max_packet_sice", "mqtt.max_packet_size"),
+        ("zone.externl.max_inflight", "zone.external.max_inflight"),
+        ("xqz", ""),
+    ],
+)
+def test_a_setting_that_is_nowhere(prefix: str, nearest: str | None) -> None:
+    config = shipped_with()
+    assert unknown(prefix, [key for key, _, _ in show(config)]) == nearest

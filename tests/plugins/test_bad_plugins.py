@@ -198,14 +198,15 @@ CASES = {
         "bad: start() has not ended within 30 s", method("async def start(self):\n    await trio.sleep_forever()")
     ),
     "start that ends the process": Case(
-        "bad: start(): SystemExit: 1", method("async def start(self):\n    raise SystemExit(1)")
+        "bad: start(): {main}:13: SystemExit: 1", method("async def start(self):\n    raise SystemExit(1)")
     ),
     "a command whose words are taken": Case(
-        "bad: ValueError: there is a command plugins list already",
+        "bad: {main}:13: ValueError: there is a command plugins list already",
         method("async def start(self):\n    self.context.command('plugins list', lambda: 'mine')"),
     ),
     "a subscription to no filter": Case(
-        "bad: ProtocolError: ", method("async def start(self):\n    self.context.broker.subscribe('a/#/b', print)")
+        "bad: {main}:13: ProtocolError: ",
+        method("async def start(self):\n    self.context.broker.subscribe('a/#/b', print)"),
     ),
 }
 

@@ -159,3 +159,20 @@ def test_a_start_that_fails_can_be_started_again(start, launch):
 
     again: BrokerProcess = start()
     assert again.stop() == 0
+
+
+def test_check_config_as_an_option(tmp_path):
+    (tmp_path / "broker.toml").write_text(OPEN + TCP)
+    done = command("--check-config", "-c", "broker.toml", cwd=tmp_path)
+    assert done.stdout == "broker.toml is ok\n"
+    (tmp_path / "broker.toml").write_text(OPEN + "acl_nomtach = 1\n")
+    done = command("--check-config", "-c", "broker.toml", cwd=tmp_path, code=78)
+    assert "acl_nomtach: unknown key" in done.stderr
+    assert "comes after the command" in command("-c", "broker.toml", "start", cwd=tmp_path, code=2).stderr
+
+
+def test_config_show_knows_what_there_is_not(tmp_path):
+    (tmp_path / "broker.toml").write_text(OPEN + TCP)
+    done = command("config", "show", "-c", "broker.toml", "mqtt.max_qos_alowed", cwd=tmp_path, code=78)
+    assert done.stdout == ""
+    assert done.stderr == "trioemqx: there is no setting mqtt.max_qos_alowed (did you mean mqtt.max_qos_allowed?)\n"

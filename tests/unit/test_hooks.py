@@ -511,6 +511,21 @@ async def test_message_publish_folds_in_order(broker: TestBroker) -> None:
         assert await watcher.message() == ("t", b"x12")
 
 
+@pytest.mark.parametrize("topic", ["a/+", "", "a\0b"])
+@pytest.mark.parametrize("point", ["message_publish", "message_delivered"])
+async def test_a_topic_that_cannot_be_published_to_is_a_crash_of_its_hook(
+    broker: TestBroker, point: str, topic: str
+) -> None:
+    """The hooks before and after it count."""
+    plug(broker, "first", message_publish=lambda message: message.copy(payload=message.payload + b"1"))
+    plug(broker, "strange", **{point: lambda message: message.copy(topic=topic)})
+    plug(broker, "last", message_publish=lambda message: message.copy(payload=message.payload + b"2"))
+    client = await broker.client("c", subscribe="t")
+    await client.publish("t", b"x", qos=1)
+    assert await client.message() == ("t", b"x12")
+    assert crashes(broker) == {point: 1}
+
+
 async def test_message_publish_drop_ends_the_chain(broker: TestBroker) -> None:
     heard: list[str] = []
 
@@ -824,9 +839,15 @@ def _with(**values: object) -> Callable[..., Any]:
     return change
 
 
-@pytest.mark.parametrize(
-    "change", [_renamed("a/#/b"), _renamed(""), _renamed("$share/g"), _with(qos=9), _with(rh=3), _with(qos="1")]
-)
+@pytest.mark.parametrize("name", ["a/#/b", "", "$share/g"])
+async def test_a_filter_that_a_hook_made_invalid_is_refused_and_counts(broker: TestBroker, name: str) -> None:
+    plug(broker, "strange", client_subscribe=lambda filters: _renamed(name)(filters))
+    client = await broker.client("c")
+    assert await client.subscribe("t", qos=1) == [0x8F]
+    assert crashes(broker) == {"client_subscribe": 1}
+
+
+@pytest.mark.parametrize("change", [_with(qos=9), _with(rh=3), _with(qos="1")])
 async def test_a_subscription_that_mqtt_does_not_have_is_a_crash(
     broker: TestBroker, change: Callable[..., Any]
 ) -> None:

@@ -788,3 +788,10 @@ async def test_peaks_are_seen_when_nobody_asks(broker: TestBroker) -> None:
     await trio.sleep(10)
     assert broker.node.stats()["connections.max"] == 5
     assert broker.node.stats()["connections.count"] == 0
+
+
+async def test_faults_are_among_the_metrics_once_there_are_any(broker: TestBroker) -> None:
+    assert "hook.crashed" not in broker.node.metrics
+    broker.node.broker.metrics.hook_crashed += 1
+    assert broker.node.metrics["hook.crashed"] == 1
+    assert any("hook.crashed" in line for line in await broker.ctl("broker metrics"))

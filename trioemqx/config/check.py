@@ -40,10 +40,18 @@ def check(config: Config) -> tuple[list[ConfigError], list[str]]:
 
 
 def error(config: Config, key: str, text: str) -> ConfigError:
-    """A ConfigError about `key`, pointing to where it was set (or to the file, when it was left out)."""
+    """A ConfigError about `key`, pointing to where it was set (or to what made its table, when it was left out)."""
     origin = config.origins.get(key)
-    source = origin.source if origin is not None else str(config.path or "")
-    return ConfigError(text, key, source)
+    return ConfigError(text, key, origin.source if origin is not None else _source_of_table(config, key))
+
+
+def _source_of_table(config: Config, key: str) -> str:
+    """Where the table of a key that was left out was made: a listener may be in no file."""
+    table = key.rpartition(".")[0]
+    around = [origin for name, origin in config.origins.items() if table and name.startswith(f"{table}.")]
+    if not around or any(origin.layer == "file" for origin in around):
+        return str(config.path or "")
+    return str(around[0].source)
 
 
 def _process(config: Config) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ NOT_SETTINGS: Final = frozenset({"EMQX_WAIT_FOR_STOP"})
 
 SECRET_FILE_MAX: Final = 64 * 1024
 
+_STRATEGY: Final = "shared_subscription_strategy"
 _SPECIAL: Final = frozenset({"EMQX_NAME", "EMQX_HOST", "EMQX_NODE_NAME"})
 _LISTS: Final[dict[str, Path]] = {
     "EMQX_LOADED_PLUGINS": ("plugins", "load"),
@@ -74,6 +75,8 @@ def resolve(draft: Draft, parts: list[str]) -> Path | None:
     """The key path that the parts of a variable's name mean; None when there is no such key."""
     node: Branch | Leaf = schema()
     path: Path = ()
+    if parts[:1] == ["broker"] and parts[2:] == [_STRATEGY] and parts[1] != "group":
+        parts = ["broker", "group", *parts[1:]]  # as EMQX writes it
     for place, part in enumerate(parts):
         rest = parts[place:]
         if isinstance(node, Leaf):

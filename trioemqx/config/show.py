@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any, Final
 
 import attrs
 
-from trioemqx.config.draft import UNSET, Origin, find
-from trioemqx.config.model import Config
-from trioemqx.config.schema import HIDDEN, Free, Path, Setting, specs
+from trioemqx.config.draft import BESIDE, UNSET, Origin, find, find_branch
+from trioemqx.config.model import Config, schema
+from trioemqx.config.schema import HIDDEN, Free, Path, Setting, leaves, specs
 
 _SECRET_WORDS: Final = ("password", "secret", "token", "cookie", "private_key")
 
@@ -39,6 +40,16 @@ def show(config: Config) -> Iterator[tuple[str, object, str]]:
         shown = setting.show(value) if setting is not None else _show_free(path, value)
         key = ".".join(path)
         yield key, shown, origin(config, key)
+
+
+def unknown(prefix: str, shown: Iterable[str]) -> str | None:
+    """The nearest key ("" when none is near) for one that is nowhere; None for a key or table that there could be.
+    `shown` are the keys in force."""
+    keys = [".".join(key) for key, _setting in leaves(schema())]
+    branch = find_branch(tuple(prefix.split(".")))
+    if any(key.startswith(prefix) for key in [*shown, *keys]) or (branch is not None and branch.free):
+        return None
+    return next(iter(get_close_matches(prefix, [*shown, *keys], 1, 0.6)), "")
 
 
 def explain(config: Config, started: Config) -> list[dict[str, object]]:
@@ -166,7 +177,7 @@ def _settings(part: Any, at: Path, kind: str = "") -> Iterator[tuple[Path, Setti
 def _free_leaves(value: object, path: Path) -> Iterator[tuple[Path, None, object]]:
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _free_leaves(inner, (*path, name))
+            yield from _free_leaves(inner, path if name == BESIDE else (*path, name))
     else:
         yield path, None, value
 

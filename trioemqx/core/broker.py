@@ -25,7 +25,7 @@ from trioemqx.core.shared import Exclusive, Group
 from trioemqx.core.subscription import Receiver, Subscription
 from trioemqx.core.topics import parse_filter, validate_filter, validate_topic
 from trioemqx.core.zone import Zone
-from trioemqx.errors import PacketError, ProtocolError
+from trioemqx.errors import PacketError
 from trioemqx.hooks import Drop, Hooks
 from trioemqx.metrics import Metrics
 from trioemqx.types import ClientInfo, Message, SubOpts
@@ -132,11 +132,11 @@ class Broker:
             self.metrics.messages_publish += 1
         if self.hooks.message_publish:
             try:
-                changed = self.hooks.run_message_publish(message)
+                changed = self.hooks.run_message_publish(message, validate_topic)
             except Drop:
                 return 0
             if changed is not message:
-                message = self._replaced(message, changed)
+                message = changed
                 route = self.router.route(message.topic)
         if message.retain and self.retaining:
             self._retain(message)
@@ -146,15 +146,6 @@ class Broker:
         if receivers == 0 and not message.sys:
             self._nobody(message)
         return receivers
-
-    def _replaced(self, message: Message, changed: Message) -> Message:
-        """What a hook made of a message, unless its topic cannot be published to: then the message as it was."""
-        try:
-            validate_topic(changed.topic)
-        except ProtocolError as error:
-            self.hooks.crashed("", "message_publish", error)
-            return message
-        return changed
 
     def dispatch(self, message: Message, route: Route, picks: dict[object, object]) -> int:
         """Hand a message to every subscription of a route: one delivery per matching filter, one per share group."""

@@ -13,7 +13,7 @@ from trioemqx.core.delivery import Delivery
 from trioemqx.core.expiry import remaining
 from trioemqx.core.outbox import Outbox
 from trioemqx.core.subscription import Receiver
-from trioemqx.core.topics import unmount
+from trioemqx.core.topics import unmount, validate_topic
 from trioemqx.core.zone import Zone
 from trioemqx.types import ClientInfo, Message, Properties
 
@@ -127,7 +127,7 @@ class Sender(Receiver):
             return False
         if not dup and self.broker.hooks.message_delivered:
             seen = message.with_qos(qos)
-            changed = self.broker.hooks.run_message_delivered(self.info, seen)
+            changed = self.broker.hooks.run_message_delivered(self.info, seen, validate_topic)
             if changed is not seen:
                 message = changed
             if self.out is not out:  # a hook has kicked this client

@@ -155,6 +155,10 @@ def _check_name(name: str) -> None:
     validate_filter(parse_filter(name).filter)
 
 
+def _any_name(name: str) -> None:
+    """An UNSUBSCRIBE answers each filter by itself: 0x8F for one that a hook made invalid."""
+
+
 def subscribe_one(session: Session, name: str, opts: SubOpts, fresh: list[Subscription], capped: bool = True) -> int:
     """Caps and registration of one filter; returns its reason code. Those that want retained messages join `fresh`."""
     zone = session.zone
@@ -261,7 +265,7 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
         _parse(channel, name, SubOpts())
     if broker.hooks.client_unsubscribe:
         filters = broker.hooks.run_filters(
-            broker.hooks.client_unsubscribe, "client_unsubscribe", channel.info, packet.properties, filters, _check_name
+            broker.hooks.client_unsubscribe, "client_unsubscribe", channel.info, packet.properties, filters, _any_name
         )
     codes = []
     channel.info.said = packet.properties

@@ -18,6 +18,8 @@ from trioemqx.errors import crash_of
 from trioemqx.hooks import SLOW
 from trioemqx.services.commands import Command
 from trioemqx.services.plugins.base import EventQueue
+from trioemqx.services.plugins.discovery import one_line
+from trioemqx.services.plugins.errors import PluginError
 from trioemqx.services.plugins.parts import (
     AlarmsPart,
     BansPart,
@@ -190,10 +192,18 @@ class Context:
         self._live = True
         try:
             for handle in list(self.handles):
-                handle.open()
+                self._open(handle)
         except BaseException:
             self.go_dark()
             raise
+
+    def _open(self, handle: Handle) -> None:
+        """What cannot be had is told with the line that asked for it, which is long gone by now."""
+        try:
+            handle.open()
+        except BaseException as caught:
+            error = crash_of(caught)
+            raise PluginError(f"{self.name}: {handle.place}: {one_line(error)}") from error
 
     def go_dark(self, keep_hooks: bool = False) -> None:
         """Take everything out of force, or everything but hooks; it can go live again."""

@@ -19,6 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from trioemqx.services.plugins.base import API_VERSION
 from trioemqx.services.plugins.errors import PluginError, PluginRefused
+from trioemqx.services.plugins.importing import check_readable
 
 ENTRY_POINTS: Final = "trioemqx.plugins"
 TYPES: Final = frozenset({"auth", "bridge", "protocol", "backend", "feature"})
@@ -31,6 +32,14 @@ DENYING: Final = (
     "client_connect",
 )
 """Points where a plugin that should be live and is not, or was switched off, goes on to say no."""
+KEYS: Final[Mapping[str, tuple[type, ...]]] = {
+    "api": (str,),
+    "type": (str,),
+    "default_enabled": (bool,),
+    "guards": (list, str),
+}
+"""What may stand in `[tool.trioemqx]`."""
+_WORDS: Final = {str: "text", bool: "true or false", list: "a list"}
 MAX_SOURCES: Final = 200
 METADATA_SUFFIX: Final = ".plugin.toml"
 """In a wheel the plugin's pyproject.toml travels as `<module>.plugin.toml`."""
@@ -174,8 +183,12 @@ def _main_file(folder: Path, module: str) -> Path | None:
 def _described(name: str, main: Path, folder: Path | None, described: Mapping[str, Any]) -> Found:
     project = _table(described, "project")
     ours = _table(described, "tool", "trioemqx")
-    kind = ours.get("type", "feature")
+    kind, wrong = _type(ours.get("type", "feature"))
     guards, problem = _guards(ours.get("guards"))
+    if not problem and (wrong := wrong or _wrong_keys(ours)):
+        problem = f"[tool.trioemqx] in pyproject.toml: {wrong}"
+    if guards is None and "guards" in map(_nearest_key, ours):
+        guards = DENYING
     return Found(
         name,
         "plugin",
@@ -183,12 +196,36 @@ def _described(name: str, main: Path, folder: Path | None, described: Mapping[st
         folder,
         version=str(project.get("version", "")),
         description=str(project.get("description", "")),
-        type=kind if kind in TYPES else "feature",
+        type=kind,
         api=str(ours.get("api", "")),
         default_enabled=ours.get("default_enabled") is True,
         guards=guards,
         problem=problem,
     )
+
+
+def _type(said: object) -> tuple[str, str]:
+    """(type of a plugin, what is wrong with it): a misspelt one stands for the nearest, since `auth` denies."""
+    if isinstance(said, str) and said in TYPES:
+        return said, ""
+    close = get_close_matches(str(said), sorted(TYPES), 1)
+    hint = f" (did you mean {close[0]}?)" if close else f"; use one of {', '.join(sorted(TYPES))}"
+    return close[0] if close else "feature", f"type: {said!r:.80} is not a type of plugins{hint}"
+
+
+def _nearest_key(name: str) -> str:
+    return next(iter(get_close_matches(name, KEYS, 1)), "")
+
+
+def _wrong_keys(ours: Mapping[str, Any]) -> str:
+    """The first key of `[tool.trioemqx]` that is not one, or not of its type."""
+    for name, value in ours.items():
+        if name not in KEYS:
+            close = _nearest_key(name)
+            return f"{name}: unknown key" + (f" (did you mean {close}?)" if close else "")
+        if not isinstance(value, KEYS[name]):
+            return f"{name}: expected {' or '.join(_WORDS[each] for each in KEYS[name])}, got {value!r:.80}"
+    return ""
 
 
 def _table(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
@@ -259,23 +296,28 @@ def _single(file: Path, kind: str) -> Found:
     except (OSError, SyntaxError, ValueError, MemoryError, RecursionError) as error:
         return Found(file.stem, kind, file, problem=one_line(error))
     guards, problem = _guards(said.get("GUARDS"))
+    kind_of, wrong = _type(said.get("TYPE", "feature"))
+    if not isinstance(enabled := said.get("DEFAULT_ENABLED", False), bool):
+        wrong = wrong or f"DEFAULT_ENABLED: expected True or False, got {enabled!r:.80}"
     return Found(
         file.stem,
         kind,
         file,
         version=str(said.get("VERSION", "")),
         description=str(said.get("DESCRIPTION", "")),
-        type=str(said.get("TYPE", "feature")),
+        type=kind_of,
         api=str(said.get("API", "")),
-        default_enabled=said.get("DEFAULT_ENABLED") is True,
+        default_enabled=enabled is True,
         guards=guards,
-        problem=problem,
+        problem=problem or wrong,
     )
 
 
 def _constants(file: Path) -> Mapping[str, Any]:
     """The literal values of the upper-case names in a module; its docstring's first line is a DESCRIPTION, too."""
-    return _literals(file.read_text("utf-8"), str(file))
+    source = file.read_bytes()
+    check_readable(source, str(file))
+    return _literals(source.decode("utf-8"), str(file))
 
 
 @lru_cache(maxsize=256)  # a listing looks at every module, and hardly any has changed

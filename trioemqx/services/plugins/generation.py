@@ -172,7 +172,7 @@ def class_of(found: Found) -> tuple[type[Plugin[Any]], str]:
         module = importing.fresh(found.name, found.main)
     except BaseException as caught:
         error = crash_of(caught)
-        raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
+        raise PluginRefused(f"{found.name}: {located(error, found)}") from error
     package = importing.package_of(module)
     cls = getattr(module, "plugin", None)
     if isinstance(cls, type) and issubclass(cls, Plugin):
@@ -221,7 +221,7 @@ def configured(
         error = crash_of(caught)
         if isinstance(error, PluginError):
             raise
-        raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
+        raise PluginRefused(f"{found.name}: {located(error, found)}") from error
     return made, timeout, priority, frozenset(map(".".join, gathered.shipped))
 
 
@@ -230,22 +230,29 @@ def _instance(cls: type[Plugin[Any]], context: Context, config: Any, found: Foun
         return cls(context, config)
     except BaseException as caught:
         error = crash_of(caught)
-        raise PluginRefused(f"{found.name}: {_where(error, found)}") from error
+        raise PluginRefused(f"{found.name}: {located(error, found)}") from error
 
 
-def _where(error: BaseException, found: Found) -> str:
+def located(error: BaseException, found: Found) -> str:
     """An exception in one line, with the plugin's file and line that raised it."""
     if isinstance(error, SyntaxError):
         return one_line(error)
+    place, _ = _place(error, found)
+    return f"{place}: {one_line(error)}" if place else one_line(error)
+
+
+def _place(error: BaseException, found: Found) -> tuple[str, bool]:
+    """(file and line of the plugin's code that an exception came through last, whether that is what raised it)."""
     base = str(found.folder or found.main.parent)
-    place = ""
+    place, own = "", False
     trace = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if file.startswith(base):
-            place = f"{file}:{trace.tb_lineno}: "
+        own = file.startswith(base)
+        if own:
+            place = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return f"{place}{one_line(error)}"
+    return place, own
 
 
 def explain(generation: Generation) -> str:
@@ -253,5 +260,7 @@ def explain(generation: Generation) -> str:
     failure = generation.failure
     assert failure is not None
     if isinstance(failure, PluginError):
-        return str(failure)
-    return f"{generation.name}: start(): {_where(failure, generation.found)}"
+        place, own = _place(failure, generation.found)
+        # what the plugin says is for operators as it is; what a call of it to the broker says needs the place
+        return str(failure) if own or not place else f"{failure} ({place})"
+    return f"{generation.name}: start(): {located(failure, generation.found)}"

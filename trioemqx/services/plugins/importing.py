@@ -32,12 +32,19 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         source = self.get_data(path)
+        check_readable(source, path)
         known = _CODE.get(path)
         if known is None or known[0] != source:
             known = _CODE[path] = (source, self.source_to_code(source, path))
             while len(_CODE) > _CODE_SIZE:
                 _CODE.popitem(last=False)
         return known[1]
+
+
+def check_readable(source: bytes, path: str) -> None:
+    """Raise SyntaxError with the file's name for a NUL byte, of which Python only says that it is there."""
+    if (at := source.find(b"\0")) >= 0:
+        raise SyntaxError("source code cannot contain NUL bytes", (path, source.count(b"\n", 0, at) + 1, None, None))
 
 
 class _Finder:
@@ -47,7 +54,7 @@ class _Finder:
     def find_spec(
         fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Called by Python's import system, for everything that nobody before knew."""
+        """Called by Python's import system, for everything."""
         if not fullname.startswith(f"{ROOT}.") or path is None:
             return None
         name = fullname.rpartition(".")[2]
@@ -72,7 +79,7 @@ def fresh(name: str, main: Path) -> ModuleType:
     """Import a plugin's main file, `<name>.py` or `<name>/__init__.py`, as a new generation. Raises whatever the code
     raises; nothing of it is left then."""
     if _Finder not in sys.meta_path:
-        sys.meta_path.append(_Finder)
+        sys.meta_path.insert(0, _Finder)  # before the one that goes by bytecode caches
         sys.modules[ROOT] = _package(ROOT, [])
     package = f"{ROOT}.{name}_{next(_NUMBERS)}"
     folder = main.parent.parent if main.name == "__init__.py" else main.parent

@@ -25,7 +25,7 @@ from trioemqx.services.plugins.base import Plugin
 from trioemqx.services.plugins.catalogue import UNREADABLE, Catalogue
 from trioemqx.services.plugins.discovery import Found, one_line
 from trioemqx.services.plugins.errors import BadSettings, PluginError, PluginRefused
-from trioemqx.services.plugins.generation import STOP_SECONDS, Generation, configured, explain, prepare
+from trioemqx.services.plugins.generation import STOP_SECONDS, Generation, configured, explain, located, prepare
 from trioemqx.services.plugins.logtail import LogTail
 from trioemqx.services.plugins.ordering import orders
 from trioemqx.services.plugins.parts import Host
@@ -296,7 +296,8 @@ class PluginManager:
                 error = crash_of(caught)
                 await new.end()
                 self._clean(new, () if old is None else old.context.counters)
-                raise PluginError(f"{name}: {one_line(error)}") from error
+                reason = str(error) if isinstance(error, PluginError) else f"{name}: {one_line(error)}"
+                raise PluginError(reason) from error
             await calls.settle(STOP_SECONDS)
             if old is not None:
                 await old.end()
@@ -316,7 +317,8 @@ class PluginManager:
             error = crash_of(caught)
             await new.end()
             self._clean(new)
-            raise PluginError(f"{name}: {one_line(error)}") from error
+            reason = str(error) if isinstance(error, PluginError) else f"{name}: {one_line(error)}"
+            raise PluginError(reason) from error
 
     async def _started(self, found: Found) -> Generation:
         """A new generation, proved and started, not live yet."""
@@ -370,13 +372,19 @@ class PluginManager:
             raise PluginError(explain(generation)) from generation.failure
 
     def _hand_over(self, old: Generation, new: Generation, lenient: bool) -> None:
-        """The state, from one generation to the next. When `lenient`, what goes wrong is only logged."""
+        """The state, from one generation to the next, when the old one exports any. When `lenient`, what goes wrong is
+        only logged."""
+        if getattr(old.instance.export_state, "__func__", None) is Plugin.export_state:
+            return
+        step, found = "export_state()", old.found
         try:
-            new.instance.import_state(old.instance.export_state())
+            state = old.instance.export_state()
+            step, found = "import_state()", new.found
+            new.instance.import_state(state)
         except BaseException as caught:
             error = crash_of(caught)
             if not lenient:
-                raise
+                raise PluginError(f"{new.name}: {step}: {located(error, found)}") from error
             log.error("%s: its state could not be kept", new.name, exc_info=error)
 
     def _switch(self, old: Generation | None, new: Generation, lenient: bool = False) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 Undo = Callable[[], None]
 SLICE: Final = 100
 """Retained messages looked for between two turns of the other tasks."""
+
+
+_OURS: Final = f"{Path(__file__).resolve().parents[2]}{os.sep}"
+"""The package's own code, with the rest of its path."""
 
 
 class Host(Protocol):
@@ -62,6 +69,19 @@ class Host(Protocol):
         """(node, up) of the cluster's nodes, then of every change."""
 
 
+def _is_ours(file: str) -> bool:
+    """Whether a file is the broker's own; a wheel has the plugins that come with it inside the package."""
+    return file.startswith(_OURS) and not file.removeprefix(_OURS).startswith(("plugins", "modules"))
+
+
+def _caller() -> str:
+    """File and line of the innermost frame that is not ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
 class Handle:
     """Something a plugin holds: `close` gives it back before the plugin ends."""
 
@@ -71,6 +91,8 @@ class Handle:
         self._context = context
         self._acquire = acquire
         self._undo: Undo | None = None
+        self.place = _caller()
+        """File and line of the plugin's code that asked for it."""
 
     def open(self) -> None:
         """Bring it into force; the context calls this."""
