@@ -7,6 +7,7 @@ plain close by the channel, which alone knows the protocol version and the state
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 
 class ReasonCode(IntEnum):
@@ -138,23 +139,22 @@ class ListenerError(TrioemqxError):
     """A listener could not be opened: port in use, address unknown, certificate unreadable."""
 
 
+OWN: Final = (Exception, SystemExit)
+"""What code may raise by itself; a group of exceptions is one of them."""
+
+
 def crash_of(error: BaseException) -> BaseException:
     """What foreign code (a plugin's) raised, as a crash of that code: exceptions and SystemExit, alone or in groups.
 
     What is not its own is raised on: cancellation and KeyboardInterrupt, also from the inside of a group.
     """
-    others: BaseException | None = error
+    others: BaseException | None = None
     if isinstance(error, BaseExceptionGroup):
-        others = error.split(_may_crash)[1]
-    elif _may_crash(error):
-        others = None
+        others = error.split(OWN)[1]  # by type: when compiled, a function of ours is none that it takes
+    elif not isinstance(error, OWN):
+        others = error
     if others is not None:
         raise others
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _may_crash(error: BaseException) -> bool:
-    """True for what code may raise by itself; groups are looked into."""
-    return isinstance(error, Exception | SystemExit) and not isinstance(error, BaseExceptionGroup)
