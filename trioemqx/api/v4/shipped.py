@@ -66,6 +66,14 @@ TABLE: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         ("PUT", "/auth_username/{username}", "update_username", "Update username in the cluster"),
         ("DELETE", "/auth_username/{username}", "delete_username", "Delete username in the cluster"),
     ),
+    "emqx_lwm2m": (
+        ("GET", "/lwm2m_channels", "list", "A list of all lwm2m channel", "/lwm2m_channels/"),
+        ("GET", "/nodes/{node}/lwm2m_channels", "list", "A list of lwm2m channel of a node",
+            "/nodes/:node/lwm2m_channels/"),
+        ("GET", "/lookup_cmd/{ep}", "lookup_cmd", "Send a lwm2m downlink command", "/lookup_cmd/:ep/"),
+        ("GET", "/nodes/{node}/lookup_cmd/{ep}", "lookup_cmd", "Send a lwm2m downlink command of a node",
+            "/nodes/:node/lookup_cmd/:ep/"),
+    ),
     "emqx_prometheus": (
         ("GET", "/emqx_prometheus", "stats", "Get emqx all stats info"),
     ),
