@@ -101,7 +101,8 @@ def topics(item: Params) -> list[str]:
 
 def _zone(call: Call) -> Zone:
     """The zone whose limits hold for topics that come by HTTP, as they do for those of clients."""
-    return call.host.broker.zones["default"]
+    zone: Zone = call.host.broker.zones["default"]
+    return zone
 
 
 def is_topic(name: str, max_levels: int = 0, max_bytes: int = MAX_TEXT) -> bool:
