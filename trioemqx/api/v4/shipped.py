@@ -1,5 +1,6 @@
 """The endpoints that come with shipped plugins and modules: what the index lists and what answers while they are not
-loaded. While they are, their own endpoints are found first; a test keeps both alike.
+loaded. While they are, their own endpoints are found first; a test keeps both alike. Those of EMQX's LwM2M gateway,
+which there is none of, are listed all the same, as they are by an EMQX that does not run it.
 """
 
 from __future__ import annotations
