@@ -144,6 +144,9 @@ class Node(Facade):
         self.rules = RuleEngine(self)
         self.gauges["resources"] = lambda: len(self.rules.resources)
         self.plugins = PluginManager(self, self.hooks, config, inline=in_memory)
+        engine, dashboard = self.plugins.built_in["emqx_rule_engine"], self.plugins.built_in["emqx_dashboard"]
+        engine.turn, engine.renew = self.rules.switch, self.rules.configure
+        dashboard.turn, dashboard.renew = self._turn_dashboard, self._renew_dashboard
         self.overrides = Overrides(self)
         self.backup = Backup(self)
         add_all(self.commands, self)
@@ -300,6 +303,14 @@ class Node(Facade):
         if not self._in_memory:
             api.open()
         self.api = api
+
+    def _turn_dashboard(self, on: bool) -> None:
+        if self.api is not None:
+            self.api.turn_dashboard(on)
+
+    def _renew_dashboard(self) -> None:
+        if self.api is not None:
+            self.api.renew_dashboard()
 
     async def _start(self, root: trio.Nursery) -> None:
         self._services = await root.start(open_nursery)

@@ -28,7 +28,7 @@ A_NODE: Final = {
     "load15": "2.65",
     "max_fds": 10240,
     "process_used": 315,
-    "process_available": 2097152,
+    "process_available": 1048576,
 }
 CLIENT: Final = {
     **dict.fromkeys(

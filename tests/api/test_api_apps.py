@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from trioemqx.testing import ApiAnswer, TestBroker, running
@@ -34,6 +36,20 @@ async def test_a_new_application_gets_a_secret_and_comes_in(broker: TestBroker) 
 async def test_the_configured_secret_is_the_default(broker: TestBroker) -> None:
     async with running({"management": {"application": {"default_secret": "shared"}}}) as other:
         assert (await asked(other, "POST", "/apps", {"app_id": "a", "secret": ""})).data == {"secret": "shared"}
+
+
+async def test_a_wrong_line_of_the_bootstrap_file_costs_its_application_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "apps.txt"
+    file.write_bytes(b"# for tools\n\none:first\nno colon\n  # indented\nb/d:hidden\nnone:\nx:\xff\n two:sec:ond \n")
+    async with running({"management": {"bootstrap_apps_file": str(file)}}) as broker:
+        assert (await broker.api("GET", "/brokers", auth="one:first")).status == 200
+        assert (await broker.api("GET", "/brokers", auth="two:sec:ond")).status == 200
+        assert len((await asked(broker, "GET", "/apps")).data) == 3
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert [f"{file}:{number}: " in line for number, line in zip((4, 6, 7, 8), errors, strict=True)] == [True] * 4
+    assert "hidden" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ async def test_who_has_no_credentials_writes_nothing(broker: TestBroker) -> None
     """Otherwise strangers could push everything else out of it."""
     answer = await broker.api("DELETE", "/clients/c1", auth="admin:wrong")
     assert answer.status == 401
+    for body in ({"username": "admin", "password": "wrong"}, {"username": "admin"}, {}):
+        assert (await broker.api("POST", "/auth", body, auth=None, listener="dashboard")).code != 0
     assert await paths(broker) == []
 
 

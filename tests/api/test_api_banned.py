@@ -97,7 +97,7 @@ async def test_delete(broker: TestBroker) -> None:
         ({"who": "10.0.0.0/8", "as": "peerhost", "reason": "r"}, (108, "bad_params")),
         ({"who": "localhost", "as": "peerhost", "reason": "r"}, (108, "bad_params")),
         ({"who": "1" * 100_000, "as": "peerhost", "reason": "r"}, (108, "bad_params")),
-        ({"who": "", "as": "clientid", "reason": "r"}, (108, "bad_params")),
+        ({"who": "", "as": "peerhost", "reason": "r"}, (108, "bad_params")),
         ({"who": "x" * 70_000, "as": "clientid", "reason": "r"}, (108, "bad_params")),
         ({"who": 5, "as": "clientid", "reason": "r"}, (108, "bad_params")),
         ({"who": None, "as": "clientid", "reason": "r"}, (108, "bad_params")),
@@ -123,6 +123,16 @@ async def test_odd_names_are_names(broker: TestBroker) -> None:
     for who in ("\x00", "ü/€", "%2F", "a" * 60_000):
         assert (await ban(broker, who))["who"] == who
     assert len((await broker.api("GET", "/banned")).data) == 4
+
+
+async def test_an_empty_name_is_one_and_is_nobody_without_a_name(broker: TestBroker) -> None:
+    for kind in ("clientid", "username"):
+        assert await ban(broker, "", kind) == {"who": "", "as": kind, "reason": "test"}
+    assert [row["who"] for row in (await broker.api("GET", "/banned")).data] == ["", ""]
+    await broker.client("", username=None)
+    await broker.client("c", username=None)
+    with pytest.raises(Refused):
+        await broker.client("d", username="")
 
 
 async def test_the_table_has_a_limit(broker: TestBroker) -> None:

@@ -10,6 +10,7 @@ import stat
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -311,6 +312,44 @@ async def test_an_uploaded_file_can_be_had_back(broker: TestBroker) -> None:
     assert (await broker.api("GET", "/data/file/a.json")).json()["file"] == "{}"
 
 
+@pytest.mark.parametrize("name", ["my export.json", "\u5907\u4efd.json", "-x (1)+#?.json", "x" * 250 + ".json"])
+async def test_names_of_uploads(broker: TestBroker, name: str) -> None:
+    """POST /data/file, GET /data/file/{filename}, DELETE /data/file/{filename}"""
+    assert (await broker.api("POST", "/data/file", {"filename": name, "file": "{}"})).code == 0
+    assert [file["filename"] for file in (await broker.api("GET", "/data/export")).data] == [name]
+    path = f"/data/file/{quote(name, safe='')}"
+    assert (await broker.api("GET", path)).json() == {"filename": name, "file": "{}"}
+    assert (await broker.api("DELETE", path)).code == 0
+    assert (await broker.api("GET", "/data/export")).data == []
+
+
+async def test_exports_directly_in_the_data_directory(broker: TestBroker) -> None:
+    """GET /data/export, GET /data/file/{filename}, POST /data/import, DELETE /data/file/{filename}: where EMQX before
+    4.4 left them."""
+    above = broker.node.data_dir
+    name = "emqx-export-2020-5-15-18-6-29.json"
+    above.mkdir(exist_ok=True)
+    (above / name).write_text(json.dumps(an_export(blacklist=[{"who": {"clientid": "old"}, "until": 4_000_000_000}])))
+    for other in ("overrides.json", "x.json", "emqx-export-.txt"):
+        (above / other).write_text("{}")
+    (above / "emqx-export-link.json").symlink_to(above / "overrides.json")
+    assert [file["filename"] for file in (await broker.api("GET", "/data/export")).data] == [name]
+    assert (await broker.api("GET", f"/data/file/{name}")).json()["filename"] == name
+    assert (await broker.api("POST", "/data/import", {"filename": name})).code == 0
+    assert [ban.who for ban in broker.node.banned.entries()] == ["old"]
+    for other in ("overrides.json", "x.json", "..%2Foverrides.json", "emqx-export-%2F..%2Foverrides.json"):
+        assert (await broker.api("GET", f"/data/file/{other}")).message == "not_found"
+        assert (await broker.api("DELETE", f"/data/file/{other}")).message == "not_found"
+    assert (await broker.api("GET", "/data/file/emqx-export-link.json")).message == "bad_file"
+    await broker.api("POST", "/data/file", {"filename": name, "file": "{}"})
+    assert len((await broker.api("GET", "/data/export")).data) == 1
+    assert (await broker.api("GET", f"/data/file/{name}")).json()["file"] == "{}", "the newer one hides it"
+    for left in (1, 0):
+        assert (await broker.api("DELETE", f"/data/file/{name}")).code == 0
+        assert len((await broker.api("GET", "/data/export")).data) == left
+    assert (above / "overrides.json").exists()
+
+
 async def test_an_upload_without_a_name_gets_one(broker: TestBroker) -> None:
     assert (await broker.api("POST", "/data/file", {"file": "{}"})).code == 0
     (file,) = (await broker.api("GET", "/data/export")).data
@@ -328,8 +367,12 @@ async def test_an_upload_without_a_name_gets_one(broker: TestBroker) -> None:
         ({"filename": "/tmp/x.json", "file": "{}"}, 108, "bad_filename"),
         ({"filename": "a\0.json", "file": "{}"}, 108, "bad_filename"),
         ({"filename": ".json", "file": "{}"}, 108, "bad_filename"),
-        ({"filename": "-x.json", "file": "{}"}, 108, "bad_filename"),
-        ({"filename": "x" * 200 + ".json", "file": "{}"}, 108, "bad_filename"),
+        ({"filename": "a\\x.json", "file": "{}"}, 108, "bad_filename"),
+        ({"filename": "a\nx.json", "file": "{}"}, 108, "bad_filename"),
+        ({"filename": "a\u2028x.json", "file": "{}"}, 108, "bad_filename"),
+        ({"filename": "..json", "file": "{}"}, 108, "bad_filename"),
+        ({"filename": "x" * 251 + ".json", "file": "{}"}, 108, "bad_filename"),
+        ({"filename": "\u00e4" * 126 + ".json", "file": "{}"}, 108, "bad_filename"),
         ({"filename": "x.json", "file": "{"}, 109, "bad_json"),
         ({"filename": "x.json", "file": "NaN"}, 109, "bad_json"),
         ({"filename": "x.json", "file": "[" * 9000}, 109, "bad_json"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 
 import pytest
 import trio
@@ -181,6 +183,19 @@ async def test_the_index(broker: TestBroker) -> None:
     }.items()
     assert (await broker.api("GET", "/")).data == found
     assert not any(row["path"].startswith("/apps") for row in found)
+
+
+@pytest.mark.parametrize("listener", ["management", "dashboard"])
+async def test_the_index_has_the_order_of_emqx(broker: TestBroker, listener: str) -> None:
+    """GET /"""
+    wanted = [
+        (row["method"], row["listed_path"], row["name"], row["descr"])
+        for row in json.loads((Path(__file__).parent / "http-api-v4.endpoints.json").read_text("utf-8"))
+        if row["listed_path"] and listener in row["listeners"]
+    ]
+    rows = (await broker.api("GET", "", listener=listener)).data
+    found = [(row["method"], row["path"], row["name"], row["descr"]) for row in rows]
+    assert [row for row in found if row in wanted] == wanted
 
 
 async def test_answers_are_not_kept_by_browsers(broker: TestBroker) -> None:

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 import trioemqx
-from trioemqx.testing import TestBroker
+from trioemqx.services.plugins.errors import PluginError
+from trioemqx.testing import TestBroker, running
 
 PYPROJECT = """
 [project]
@@ -180,11 +181,68 @@ async def test_names(broker: TestBroker) -> None:
     assert "emqx_mod_delayed" not in broker.node.plugins.live
 
 
-async def test_what_is_built_in_stays(broker: TestBroker) -> None:
-    for name in BUILT_IN:
-        assert await put(broker, name, "load") == ALREADY
-        for verb in ("unload", "reload"):
-            assert await put(broker, name, verb) == {"code": 102, "message": f"Plugin {name} can not be unloaded."}
+async def test_the_management_stays(broker: TestBroker) -> None:
+    name = "emqx_management"
+    assert await put(broker, name, "load") == ALREADY
+    assert await put(broker, name, "unload") == {"code": 102, "message": f"Plugin {name} can not be unloaded."}
+    assert await put(broker, name, "reload") == OK
+    assert (await plugins(broker))[name]["active"] is True
+
+
+REPUBLISH = {"name": "republish", "params": {"target_topic": "out", "payload_tmpl": "${payload}", "target_qos": 0}}
+RULE = {"id": "rule:1", "rawsql": 'SELECT * FROM "in"', "actions": [REPUBLISH]}
+
+
+async def test_a_rule_engine_that_is_unloaded_does_nothing_until_it_is_loaded(broker: TestBroker, root: Path) -> None:
+    """PUT /nodes/{node}/plugins/{plugin}/unload"""
+    engine = "emqx_rule_engine"
+    assert (await broker.api("POST", "/rules", RULE)).code == 0
+    watcher = await broker.client("watcher", subscribe="#")
+    assert await put(broker, engine, "load") == ALREADY
+    assert await put(broker, engine, "reload") == OK
+    assert await put(broker, engine, "unload") == OK
+    assert (await plugins(broker))[engine]["active"] is False
+    assert f"{{{engine}, false}}." in (root / "state" / "loaded_plugins").read_text()
+    assert await put(broker, engine, "unload") == {"code": 111, "message": "not_started"}
+    for path in ("/rules", "/rules/rule:1", "/actions", "/resources", "/rule_events"):
+        assert (await broker.api("GET", path)).status == 404
+    assert (await broker.api("GET", "/rules", auth="admin:wrong")).status == 401
+    await watcher.publish("in", b"1")
+    assert await watcher.message() == ("in", b"1")
+    assert await put(broker, engine, "load") == OK
+    assert [rule["id"] for rule in (await broker.api("GET", "/rules")).data] == ["rule:1"]
+    await watcher.publish("in", b"2")
+    assert sorted([await watcher.message(), await watcher.message()]) == [("in", b"2"), ("out", b"2")]
+    assert await put(broker, engine, "unload") == OK
+    assert await put(broker, engine, "reload") == OK
+    assert (await broker.api("GET", "/rules")).status == 200
+
+
+async def test_what_was_unloaded_stays_so_after_a_start(tmp_path: Path) -> None:
+    state = tmp_path / "loaded_plugins"
+    state.write_text("{emqx_rule_engine, false}.\n{emqx_dashboard, false}.\n{emqx_management, false}.\n")
+    here = {"listener": {"http": {"bind": "127.0.0.1:0"}}}
+    settings = {"plugins": {"loaded_file": str(state)}, "management": here, "dashboard": here}
+    async with running(settings, listen=True) as broker:
+        assert not broker.alarms()
+        assert (await broker.api("GET", "/rules")).status == 404
+        api = broker.node.api
+        assert api is not None
+        assert [bool(server.port) for server in api.servers] == [True, False]
+        await broker.node.plugins.load("emqx_dashboard")
+        await broker.node.plugins.load("emqx_rule_engine")
+        assert (await broker.api("GET", "/rules")).status == 200
+        port = api.servers[1].port
+        with trio.fail_after(5):
+            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+        await broker.node.plugins.reload("emqx_dashboard")
+        await broker.node.plugins.unload("emqx_dashboard")
+        with trio.fail_after(5):
+            while api.servers[1].port:
+                await trio.sleep(0.02)
+        assert api.servers[0].port
+        with pytest.raises(PluginError, match="not started"):
+            await broker.node.plugins.unload("emqx_dashboard")
 
 
 async def test_a_body_changes_nothing(broker: TestBroker) -> None:

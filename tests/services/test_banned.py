@@ -119,7 +119,7 @@ def test_delete(banned, wall):
         ("topic", "x"),
         ("peerhost", "localhost"),
         ("peerhost", "10.0.0.0/8"),
-        ("clientid", ""),
+        ("peerhost", ""),
         ("username", "x" * 65536),
     ],
 )

@@ -159,3 +159,9 @@ async def test_files_of_the_store(tmp_path: Path) -> None:
         (name, *_) = found["files"]
         assert found["files"][name] == os.stat(tmp_path / name).st_size > 0
         assert f"file/{name:<31}: {found['files'][name]}" in (await ctl(broker, "mnesia"))[1]
+
+
+async def test_the_limit_of_processes_is_the_one_of_the_api(broker: TestBroker) -> None:
+    """GET /nodes"""
+    (node,) = (await broker.api("GET", "/nodes")).data
+    assert (await data(broker, "vm process"))["limit"] == node["process_available"]

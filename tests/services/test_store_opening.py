@@ -109,9 +109,10 @@ async def test_an_empty_file_that_nobody_made_is_no_new_store(path):
 
 async def test_a_start_that_is_killed_before_the_file_has_a_byte_is_no_damage(path, monkeypatch):
     for _ in range(2):
-        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt), opening.locked(path):
+        with monkeypatch.context() as killed, opening.locked(path):
             killed.setattr(opening, "identify", raising)
-            opening.first_open(path, "FULL", "rename", opening.connect)
+            with pytest.raises(KeyboardInterrupt):
+                opening.first_open(path, "FULL", "rename", opening.connect)
         assert path.read_bytes() == b""
     assert await opened(path) == ([], "")
     path.write_bytes(b"")

@@ -168,7 +168,8 @@ class ApiApp(QuartTrio):
             outcome = str(error.code)
             raise
         finally:
-            if method != "GET":
+            stranger = endpoint.anonymous and outcome != "ok"  # else they could push everything out of the list
+            if method != "GET" and not stranger:
                 where = path[:200].decode("ascii", "replace")
                 self.host.audit.record(
                     self.listener, user, peer, method, where, outcome, keep=endpoint.path not in MESSAGES
@@ -201,7 +202,10 @@ class ApiApp(QuartTrio):
     def _find(self, method: str, parts: tuple[str, ...]) -> Endpoint | None:
         tables = (self.routes, self.host.web_routes, self.absent)
         endpoint = next(filter(None, (table.find(method, parts) for table in tables)), None)
-        return endpoint if endpoint is not None and self.listener in endpoint.listeners else None
+        if endpoint is None or self.listener not in endpoint.listeners:
+            return None
+        part = self.host.plugins.built_in.get(endpoint.app)
+        return endpoint if part is None or part.active else None
 
     def _is_open(self, endpoint: Endpoint) -> bool:
         if endpoint.path == "/emqx_prometheus":

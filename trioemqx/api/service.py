@@ -53,6 +53,8 @@ class ApiService:
             for scheme, config in zip(("http", "https"), pair, strict=True)
             if config.bind is not None
         ]
+        if not host.plugins.built_in["emqx_dashboard"].active:
+            self.turn_dashboard(False)
 
     def _app(self, listener: str, routes: Routes, door: Doorkeeper) -> ApiApp:
         app = ApiApp(self.host, listener, routes, door)
@@ -71,10 +73,28 @@ class ApiService:
         """Bind every address. Raises ListenerError, and nothing is left open then."""
         try:
             for server in self.servers:
-                server.open()
+                if not server.stopped:
+                    server.open()
         except BaseException:
             self.close()
             raise
+
+    def turn_dashboard(self, on: bool) -> None:
+        """Open or close the dashboard's addresses. Raises ListenerError when one cannot be opened."""
+        for server in self._of_dashboard():
+            if on:
+                server.open()
+                server.restart()
+            else:
+                server.stop()
+
+    def renew_dashboard(self) -> None:
+        """Open the dashboard's addresses anew; requests under way may end."""
+        for server in self._of_dashboard():
+            server.restart()
+
+    def _of_dashboard(self) -> list[HttpServer]:
+        return [server for server in self.servers if server.id.endswith(":dashboard")]
 
     async def run(self) -> None:
         """Serve until `close` is called or the task is cancelled."""

@@ -85,6 +85,8 @@ class RuleEngine:
         self.additions = Additions(self)
         self._entries: dict[str, RuleEntry] = {}
         self._places = 0
+        self.on = True
+        """False while the engine is switched off: no rule sees anything."""
         self._readable = False
         self._publishing = 0
         """How many calls of `publish` are under way, one within the other."""
@@ -249,6 +251,11 @@ class RuleEngine:
             entry.metrics.reset()
             for step in all_steps(entry.steps):
                 step.metrics.reset()
+
+    def switch(self, on: bool) -> None:
+        """Switch the engine on or off. Rules and resources stay as they are; what waits for a server is still sent."""
+        self.on = on
+        self.hooks.refresh()
 
     def configure(self) -> None:
         """The settings have changed."""

@@ -60,6 +60,8 @@ class RuleHooks:
             wanted.add(MESSAGE_PUBLISH)
         if self._engine.activation.owning:
             wanted.add("client_disconnected")
+        if not self._engine.on:
+            wanted.clear()
         for name in set(self._undo) - wanted:
             self._undo.pop(name)()
         for name in sorted(wanted - set(self._undo)):

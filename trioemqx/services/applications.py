@@ -186,23 +186,28 @@ def random_secret() -> str:
 
 
 async def _bootstrap(file: Path) -> list[tuple[str, str]]:
-    """The lines `id:secret` of a file. Raises AppRefused with the line that is wrong."""
+    """The lines `id:secret` of a file, but for empty ones and comments. One that is wrong costs its application and not
+    the start: it is logged, without what it says, which may be a secret. Raises AppRefused for a file that cannot be
+    read."""
     try:
-        text = await trio.Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = await trio.Path(file).read_bytes()
+    except OSError as error:
         raise AppRefused(f"management.bootstrap_apps_file {file}: {error}") from None
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
+    for number, raw in enumerate(content.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith(b"#"):
             continue
-        app_id, colon, secret = line.strip().partition(":")
-        if not colon or not secret:
-            raise AppRefused(f"{file}:{number}: expected id:secret")
         try:
+            app_id, colon, secret = line.decode("utf-8").partition(":")
+            if not colon or not secret:
+                raise AppRefused("expected id:secret")
             check_name(app_id)
-        except AppRefused as error:
-            raise AppRefused(f"{file}:{number}: {error}") from None
-        found.append((app_id, secret))
+        except (AppRefused, UnicodeDecodeError) as error:
+            said = error if isinstance(error, AppRefused) else "not UTF-8"
+            log.error("management.bootstrap_apps_file %s:%d: %s; the line is left out", file, number, said)
+        else:
+            found.append((app_id, secret))
     return found
 
 

@@ -80,7 +80,7 @@ class Banned:
         """The ban that keeps this client out at `now_wall` (Unix seconds), or None."""
         for kind, who in ((CLIENTID, clientid), (USERNAME, username), (PEERHOST, peerhost)):
             table = self._bans[kind]
-            if not table or not who:
+            if not table or who is None or (not who and kind != USERNAME):
                 continue
             ban = table.get(one_spelling(who) or who if kind == PEERHOST else who)
             if ban is not None and ban.until > now_wall:
@@ -89,7 +89,7 @@ class Banned:
 
     def source_banned(self, clientid: str, now_wall: float) -> bool:
         """True while retained and delayed messages of this client id must not be delivered."""
-        ban = self._bans[CLIENTID].get(clientid)
+        ban = self._bans[CLIENTID].get(clientid) if clientid else None  # what no client sent has none
         return ban is not None and ban.until > now_wall
 
     def create(
@@ -169,8 +169,8 @@ def _nobody_waits(ban: Ban) -> None:
 def _checked(kind: str, who: str) -> str:
     if kind not in KINDS:
         raise BanRefused(f"value of 'as' must be one of: {list(KINDS)}")
-    if not who or len(who) > MAX_WHO:
-        raise BanRefused(f"a banned {kind} has 1 to {MAX_WHO} characters")
+    if len(who) > MAX_WHO:
+        raise BanRefused(f"a banned {kind} has at most {MAX_WHO} characters")
     if kind != PEERHOST:
         return who
     address = one_spelling(who)

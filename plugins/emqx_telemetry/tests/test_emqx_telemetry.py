@@ -95,7 +95,7 @@ async def test_the_report_is_true(broker: TestBroker) -> None:
         "license": {"edition": "community"},
         "otp_version": platform.python_version(),
         "nodes_uuid": [],
-        "active_plugins": ["emqx_retainer", NAME],
+        "active_plugins": ["emqx_dashboard", "emqx_management", "emqx_retainer", "emqx_rule_engine", NAME],
         "active_modules": ["emqx_mod_presence"],
         "num_clients": 2,
         "messages_received": 1,

@@ -88,7 +88,36 @@ ORDER: Final = (
 """The groups, in the order in which EMQX lists their endpoints."""
 
 
+RULE_ENGINE: Final = (
+    "create_rule",
+    "update_rule",
+    "list_rules",
+    "show_rule",
+    "delete_rule",
+    "reset_metrics",
+    "list_actions",
+    "show_action",
+    "list_resources",
+    "create_resource",
+    "update_resource",
+    "show_resource",
+    "get_resource_status",
+    "start_resource",
+    "delete_resource",
+    "list_resource_types",
+    "show_resource_type",
+    "list_resources_by_type",
+    "list_events",
+)
+"""The names of one group, which EMQX lists in another order than our modules have them."""
+
+
 def all_endpoints() -> list[Endpoint]:
     """Every endpoint of the broker itself, in EMQX's order."""
-    found = [endpoint for module in MODULES for endpoint in module.ENDPOINTS]
-    return sorted(found, key=lambda endpoint: ORDER.index(endpoint.group) if endpoint.group in ORDER else len(ORDER))
+    return sorted((endpoint for module in MODULES for endpoint in module.ENDPOINTS), key=_place)
+
+
+def _place(endpoint: Endpoint) -> tuple[int, int]:
+    group = ORDER.index(endpoint.group) if endpoint.group in ORDER else len(ORDER)
+    named = endpoint.app == "emqx_rule_engine" and endpoint.name in RULE_ENGINE
+    return group, RULE_ENGINE.index(endpoint.name) if named else len(RULE_ENGINE)

@@ -11,6 +11,7 @@ import trio.lowlevel
 
 from trioemqx.api.host import ApiHost
 from trioemqx.services import formats
+from trioemqx.services.monitor import TASK_LIMIT
 from trioemqx.services.systopics import DESCRIPTION
 from trioemqx.services.web import Call, get
 from trioemqx.services.web.call import whole
@@ -23,8 +24,6 @@ _NODE = {
 }
 NODE = record({**_NODE, "memory_total": either(TEXT, WHOLE), "memory_used": either(TEXT, WHOLE)})
 NODE_IN_BYTES = record({**_NODE, **wholes("memory_total", "memory_used")})
-MAX_TASKS = 2_097_152
-"""EMQX's `node.process_limit`; tasks have no other limit here than memory."""
 
 
 def broker_info(host: ApiHost) -> dict[str, object]:
@@ -59,7 +58,7 @@ def node_info(host: ApiHost) -> dict[str, object]:
         "load15": f"{load15:.2f}",
         "max_fds": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "process_used": tasks,
-        "process_available": MAX_TASKS,
+        "process_available": TASK_LIMIT,
         "memory_total": memory.total,
         "memory_used": min(psutil.Process().memory_info().rss, memory.total),
     }

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from trioemqx.api.host import ApiHost
-from trioemqx.services.plugins.builtin import DESCRIPTIONS, with_built_in
+from trioemqx.services.plugins.builtin import with_built_in
 from trioemqx.services.plugins.errors import BadSettings, PluginError
 from trioemqx.services.plugins.manager import Listed
 from trioemqx.services.web import ApiError, Call, get, put
@@ -32,7 +32,7 @@ async def found(host: ApiHost) -> list[dict[str, object]]:
             "type": plugin.type if plugin.type in TYPES else "feature",
             **problem(plugin),
         }
-        for plugin in with_built_in(await host.plugins.look("plugin"))
+        for plugin in with_built_in(host.plugins, await host.plugins.look("plugin"))
     ]
 
 
@@ -53,11 +53,8 @@ async def list_node(call: Call) -> object:
 
 async def load(call: Call) -> None:
     """Load one, and at every start from now on."""
-    name = call.args["plugin"]
-    if name in DESCRIPTIONS:
-        raise ApiError(ALREADY_STARTED, "already_started")
-    await _check(call.host, name)
-    await done(call.host.plugins.load(name))
+    await _check(call.host, call.args["plugin"])
+    await done(call.host.plugins.load(call.args["plugin"]))
 
 
 async def unload(call: Call) -> None:
@@ -73,10 +70,8 @@ async def reload(call: Call) -> None:
 
 
 async def _check(host: ApiHost, name: str) -> None:
-    """Raise ApiError unless it is a plugin that can be changed: HTTP 404 for a name that nobody knows."""
-    if name in DESCRIPTIONS:
-        raise ApiError(UNKNOWN_ERROR, f"Plugin {name} can not be unloaded.")
-    if any(plugin.name == name for plugin in await host.plugins.look("plugin")):
+    """Raise ApiError unless it is a plugin: HTTP 404 for a name that nobody knows."""
+    if name in host.plugins.built_in or any(plugin.name == name for plugin in await host.plugins.look("plugin")):
         return
     if any(module.name == name for module in await host.plugins.look("module")):
         raise ApiError(UNKNOWN_ERROR, "not_found")

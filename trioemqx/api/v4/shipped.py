@@ -1,5 +1,6 @@
 """The endpoints that come with shipped plugins and modules: what the index lists and what answers while they are not
-loaded. While they are, their own endpoints are found first; a test keeps both alike.
+loaded. While they are, their own endpoints are found first; a test keeps both alike. Those of EMQX's LwM2M gateway,
+which there is none of, are listed all the same, as they are by an EMQX that does not run it.
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ TABLE: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         ("POST", "/auth_username", "add_username", "Add username in the cluster"),
         ("PUT", "/auth_username/{username}", "update_username", "Update username in the cluster"),
         ("DELETE", "/auth_username/{username}", "delete_username", "Delete username in the cluster"),
+    ),
+    "emqx_lwm2m": (
+        ("GET", "/lwm2m_channels", "list", "A list of all lwm2m channel", "/lwm2m_channels/"),
+        ("GET", "/nodes/{node}/lwm2m_channels", "list", "A list of lwm2m channel of a node",
+            "/nodes/:node/lwm2m_channels/"),
+        ("GET", "/lookup_cmd/{ep}", "lookup_cmd", "Send a lwm2m downlink command", "/lookup_cmd/:ep/"),
+        ("GET", "/nodes/{node}/lookup_cmd/{ep}", "lookup_cmd", "Send a lwm2m downlink command of a node",
+            "/nodes/:node/lookup_cmd/:ep/"),
     ),
     "emqx_prometheus": (
         ("GET", "/emqx_prometheus", "stats", "Get emqx all stats info"),

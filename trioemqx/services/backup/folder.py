@@ -1,4 +1,5 @@
-"""The folder `<node.data_dir>/backup`, mode 0700, with files of mode 0600.
+"""The folder `<node.data_dir>/backup`, mode 0700, with files of mode 0600; and the exports of older versions that lie
+directly in `node.data_dir`, to be read and removed. Nothing else there can be asked for.
 
 Names come from clients. They are names and no paths, and files are opened relative to the folder's own descriptor,
 without following links, so that no name leads out of it. Everything here blocks: call it in a thread.
@@ -9,25 +10,29 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-import string
 import time
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
 from trioemqx.services.backup.errors import BAD_FILE, FULL, NOT_FOUND, BackupError, refused
 
+T = TypeVar("T")
 SUFFIX: Final = ".json"
 PART: Final = ".part"
-MAX_NAME: Final = 128
+MAX_NAME: Final = 255
+"""Bytes."""
 MAX_FILES: Final = 1000
 MAX_BYTES: Final = 4 * 1024**3
 """Of all files together."""
-_FIRST: Final = frozenset(string.ascii_letters + string.digits)
-_OTHERS: Final = _FIRST | frozenset("._-")
+EXPORT: Final = "emqx-export-"
+"""How the names of exports begin."""
+_REFUSED: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
+"""Categories of letters that no name has: controls, halves of letters, ends of lines."""
 
 
 @attrs.frozen
@@ -40,17 +45,24 @@ class File:
 
 
 def good_name(name: object) -> bool:
-    """Whether it may be asked for: letters, digits, `.`, `_`, `-`, a letter or digit first, `.json` at the end."""
-    if not isinstance(name, str) or not name.endswith(SUFFIX) or not len(SUFFIX) < len(name) <= MAX_NAME:
+    """Whether it may be asked for: one segment of a path that ends with `.json` and does not begin with a dot."""
+    if not isinstance(name, str) or not name.endswith(SUFFIX) or name.startswith("."):
         return False
-    return name[0] in _FIRST and _OTHERS.issuperset(name)
+    if "/" in name or "\\" in name or not _REFUSED.isdisjoint(map(unicodedata.category, name)):
+        return False
+    return len(name.encode("utf-8")) <= MAX_NAME
+
+
+def _is_export(name: str) -> bool:
+    """Whether a file directly in `node.data_dir` is one of ours to show."""
+    return name.startswith(EXPORT)
 
 
 def automatic_name(seconds: float, number: int = 1) -> str:
     """`emqx-export-2020-5-15-18-6-29.json`, local time without padding; of several in a second, `-2` and so on."""
     now = time.localtime(seconds)
     more = f"-{number}" if number > 1 else ""
-    return f"emqx-export-{now[0]}-{now[1]}-{now[2]}-{now[3]}-{now[4]}-{now[5]}{more}{SUFFIX}"
+    return f"{EXPORT}{now[0]}-{now[1]}-{now[2]}-{now[3]}-{now[4]}-{now[5]}{more}{SUFFIX}"
 
 
 class Folder:
@@ -62,15 +74,15 @@ class Folder:
 
     def listing(self) -> list[File]:
         """Every file, the oldest first. Raises BackupError."""
-        with self._opened() as folder:
-            return sorted(self._files(folder), key=lambda file: (file.created_at, file.name))
+        with self._opened() as folder, self._older() as above:
+            found = {file.name: file for file in self._files(above) if _is_export(file.name)}
+            found.update((file.name, file) for file in self._files(folder))
+        return sorted(found.values(), key=lambda file: (file.created_at, file.name))
 
     def open(self, name: str) -> int:
         """A descriptor for reading a file. Raises BackupError `not_found` or `bad_file`."""
-        if not good_name(name):
-            raise BackupError(NOT_FOUND)
-        with self._opened() as folder:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = self._at(name, lambda folder: os.open(name, flags, dir_fd=folder))
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise BackupError(BAD_FILE, "not a regular file")
@@ -78,10 +90,7 @@ class Folder:
 
     def delete(self, name: str) -> None:
         """Remove a file. Raises BackupError `not_found`."""
-        if not good_name(name):
-            raise BackupError(NOT_FOUND)
-        with self._opened() as folder:
-            os.unlink(name, dir_fd=folder)
+        self._at(name, lambda folder: os.unlink(name, dir_fd=folder))
 
     def draft(self) -> Draft:
         """A file that is not listed until it is kept. Raises BackupError, `full` when there is no room."""
@@ -114,6 +123,18 @@ class Folder:
         with suppress(BackupError), self._opened() as folder:
             os.unlink(draft.name, dir_fd=folder)
 
+    def _at(self, name: str, act: Callable[[int], T]) -> T:
+        """Do something with a file, where it is. Raises BackupError `not_found`."""
+        if not good_name(name):
+            raise BackupError(NOT_FOUND)
+        with self._opened() as folder, self._older() as above:
+            try:
+                return act(folder)
+            except FileNotFoundError:
+                if not _is_export(name):
+                    raise
+            return act(above)
+
     def _link(self, folder: int, draft: str, seconds: float) -> str:
         for number in range(1, MAX_FILES + 2):
             name = automatic_name(seconds, number)
@@ -144,6 +165,15 @@ class Folder:
                 os.close(descriptor)
         except OSError as error:
             raise refused(error) from error
+
+    @contextmanager
+    def _older(self) -> Iterator[int]:
+        """The descriptor of the folder above, which is there when this one is."""
+        descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _clean(self, folder: int) -> None:
         """Once: the folder is nobody else's to read, and drafts of an earlier run go."""

@@ -1,25 +1,17 @@
-"""What EMQX has as plugins and the broker as parts of its own: always there, listed all the same."""
+"""What EMQX has as plugins and the broker as parts of its own, listed among the plugins."""
 
 from __future__ import annotations
 
-from typing import Final
-
 import trioemqx
-from trioemqx.services.plugins.manager import Listed
-
-DESCRIPTIONS: Final = {
-    "emqx_dashboard": "EMQX Web Dashboard",
-    "emqx_management": "EMQX Management API and CLI",
-    "emqx_rule_engine": "EMQX Rule Engine",
-}
+from trioemqx.services.plugins.manager import Listed, PluginManager
 
 
-def with_built_in(plugins: list[Listed]) -> list[Listed]:
+def with_built_in(manager: PluginManager, plugins: list[Listed]) -> list[Listed]:
     """The plugins and these, by name. A plugin of the same name would be the one that is listed."""
     version = trioemqx.__version__
     listed = {
-        name: Listed(name, "plugin", version, description, "feature", True)
-        for name, description in DESCRIPTIONS.items()
+        part.name: Listed(part.name, "plugin", version, part.description, "feature", part.active)
+        for part in manager.built_in.values()
     }
     listed.update({plugin.name: plugin for plugin in plugins})
     return [listed[name] for name in sorted(listed)]

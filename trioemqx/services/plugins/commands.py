@@ -71,7 +71,7 @@ class OfKind:
     def _listed(self) -> Sequence[Listed]:
         """All of this kind, and what only EMQX has as plugins."""
         found = self._manager.listing(self._kind)
-        return with_built_in(found) if self._kind == "plugin" else found
+        return with_built_in(self._manager, found) if self._kind == "plugin" else found
 
     async def load(self, name: str) -> str:
         """Load one."""

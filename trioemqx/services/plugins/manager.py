@@ -30,6 +30,7 @@ from trioemqx.services.plugins.logtail import LogTail
 from trioemqx.services.plugins.ordering import orders
 from trioemqx.services.plugins.parts import Host
 from trioemqx.services.plugins.registry import HookRegistry
+from trioemqx.services.plugins.switches import switches
 from trioemqx.services.plugins.watch import DISABLED_ALARM, NOT_LOADED_ALARM, Watch
 from trioemqx.services.supervise import GaveUp
 
@@ -68,6 +69,8 @@ class PluginManager:
         self._lock = trio.Lock()
         self._changing = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
+        self.built_in = switches()
+        """Parts of the broker that EMQX has as plugins."""
         self.catalogue = Catalogue(config)
         self.tail = LogTail(lambda: self.catalogue.found)
         self._watch = Watch(host, self._disable, config.plugins.max_crashes)
@@ -111,9 +114,15 @@ class PluginManager:
     async def _load_wanted(self) -> None:
         self.catalogue.discover()
         wanted = self.catalogue.wanted()
+        states = self.catalogue.states["plugin"]
+        for part in self.built_in.values():
+            if part.turn is not None and not states.get(part.name, True) and self.config.plugins.load is None:
+                part.switch(False)
         for problem in self.catalogue.unreadable:  # it might name what keeps strangers out, so nobody comes in
             self._not_loaded(UNREADABLE, problem)
         for name in wanted:
+            if name in self.built_in:
+                continue
             try:
                 await self._load(name)
             except Exception as error:
@@ -251,13 +260,18 @@ class PluginManager:
 
     async def _load_and_save(self, name: str) -> None:
         await self._look_again()
-        await self._load(name)
+        if name in self.built_in:
+            self.built_in[name].switch(True)
+        else:
+            await self._load(name)
         log.info("%s was loaded", name)
         await self._save(name, True)
 
     async def _unload(self, name: str) -> None:
         generation = self.live.get(name)
-        if generation is not None:
+        if name in self.built_in:
+            self.built_in[name].switch(False)
+        elif generation is not None:
             await self._end(generation)
         elif name not in self._off and name not in self._failed:
             if name not in await self._off_loop(self.catalogue.discover):
@@ -278,7 +292,13 @@ class PluginManager:
         self._watch.clear(name)
 
     async def _reload(self, name: str) -> None:
-        found = discovery.pick(await self._look_again(), name)
+        catalogue = await self._look_again()
+        if name in self.built_in:
+            if not self.built_in[name].reload():
+                await self._save(name, True)
+            log.info("%s was reloaded", name)
+            return
+        found = discovery.pick(catalogue, name)
         old = self.live.get(name)
         if old is None:
             await self._load(name)

@@ -241,8 +241,11 @@ class BrokerPart:
         return self._host.uptime()
 
     def loaded(self, kind: str) -> list[str]:
-        """The names of the live plugins (`plugin`) or modules (`module`), sorted."""
-        return sorted(name for name, live in self._host.plugins.live.items() if live.found.kind == kind)
+        """The names of the live plugins (`plugin`) or modules (`module`), sorted; with those parts of the broker that
+        EMQX has as plugins."""
+        plugins = self._host.plugins
+        built_in = [part.name for part in plugins.built_in.values() if part.active] if kind == "plugin" else []
+        return sorted([*built_in, *(name for name, live in plugins.live.items() if live.found.kind == kind)])
 
     def publish(self, message: Message) -> int:
         """Publish; returns the number of receivers. Hooks see the message, access rules do not apply. Raises
