@@ -145,16 +145,11 @@ def crash_of(error: BaseException) -> BaseException:
     """
     others: BaseException | None = error
     if isinstance(error, BaseExceptionGroup):
-        others = error.split(_may_crash)[1]
-    elif _may_crash(error):
+        others = error.split((Exception, SystemExit))[1]
+    elif isinstance(error, (Exception, SystemExit)):
         others = None
     if others is not None:
         raise others
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _may_crash(error: BaseException) -> bool:
-    """True for what code may raise by itself; groups are looked into."""
-    return isinstance(error, Exception | SystemExit) and not isinstance(error, BaseExceptionGroup)
