@@ -64,7 +64,9 @@ class Http:
 
 @dataclass
 class Api:
-    """Milliseconds (median, slowest) by list; requests and messages a second; MQTT with and without lists."""
+    """Milliseconds (median, slowest) by list; requests and messages a second; MQTT with and without lists. The waits
+    are the slowest answers, in milliseconds, to a client that sends PINGREQ each millisecond and nobody else: how long
+    a list keeps the event loop to itself."""
 
     lists: dict[str, tuple[float, float]] = field(default_factory=dict)
     single_per_s: float = 0.0
@@ -73,6 +75,8 @@ class Api:
     pulled_per_s: float = 0.0
     quiet: load.Load = field(default_factory=load.Load)
     pulled: load.Load = field(default_factory=load.Load)
+    quiet_wait: float = 0.0
+    pulled_wait: float = 0.0
 
 
 def measure(broker: Broker, clients: int, each: int, seconds: int) -> Api:
@@ -90,12 +94,14 @@ def measure(broker: Broker, clients: int, each: int, seconds: int) -> Api:
         found.lists[title] = _timed(http, path, 30)
     found.single_per_s = _publishing(http, 1, seconds)
     found.batch_per_s = _publishing(http, 100, seconds) * 100
+    found.quiet_wait = _slowest_ping(broker.port, seconds)
     found.quiet = load.run(broker.port, PACED, seconds)
     found.quiet_per_s = load.run(broker.port, PULLED, seconds).delivered_per_s
     stop = threading.Event()
     puller = threading.Thread(target=_pull, args=(Http(broker.http_port), stop))
     puller.start()
     try:
+        found.pulled_wait = _slowest_ping(broker.port, seconds)
         found.pulled = load.run(broker.port, PACED, seconds)
         found.pulled_per_s = load.run(broker.port, PULLED, seconds).delivered_per_s
     finally:
@@ -113,6 +119,20 @@ def _timed(http: Http, path: str, rounds: int) -> tuple[float, float]:
         http.request("GET", path)
         times.append((time.perf_counter() - begin) * 1000)
     return statistics.median(times), max(times)
+
+
+def _slowest_ping(port: int, seconds: float) -> float:
+    """The longest time between a PINGREQ and its PINGRESP, in ms."""
+    client = Client(port, "pings")
+    slowest, end = 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        begin = time.perf_counter()
+        client.socket.sendall(b"\xc0\0")
+        client.exactly(2)
+        slowest = max(slowest, time.perf_counter() - begin)
+        time.sleep(0.001)
+    client.close()
+    return slowest * 1000
 
 
 def _publishing(http: Http, batch: int, seconds: float) -> float:

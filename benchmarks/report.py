@@ -213,6 +213,7 @@ def http_api(results: dict[str, Api], clients: int) -> str:
             f"{short(one.quiet_per_s)} / {short(one.pulled_per_s)}",
             f"{one.quiet.p99_ms:.2f} / {one.pulled.p99_ms:.2f}",
             f"{one.quiet.max_ms:.1f} / {one.pulled.max_ms:.1f}",
+            f"{one.quiet_wait:.1f} / {one.pulled_wait:.1f}",
         ]
         for name, one in results.items()
     ]
@@ -223,6 +224,7 @@ def http_api(results: dict[str, Api], clients: int) -> str:
         "MQTT 10 → 10 messages/s, alone / with five lists a second",
         "MQTT p99 ms at 5000/s, alone / with lists",
         "slowest of them, ms",
+        "slowest PINGRESP, ms",
     ]
     about = f"{clients:,} clients connected, ten subscriptions each; one kept-alive connection."
     return (
