@@ -9,8 +9,7 @@ import trio
 from plugin_folders import Folders
 
 from trioemqx.services.plugins import PluginError
-from trioemqx.services.plugins.builtin import DESCRIPTIONS
-from trioemqx.services.plugins.catalogue import BUILT_IN
+from trioemqx.services.plugins.switches import DESCRIPTIONS
 from trioemqx.testing import Refused, TestBroker, running
 
 ANSWERS = """
@@ -271,7 +270,6 @@ async def test_hooks_that_could_not_be_called_are_refused(
 
 async def test_what_only_emqx_has_as_plugins_is_here_already(folders: Folders, tmp_path: Path) -> None:
     """Its lines in the state file stay, and nothing is said of them."""
-    assert frozenset(DESCRIPTIONS) == BUILT_IN
     folders.write("other", "class P(Plugin): pass\nplugin = P\n")
     file = tmp_path / "loaded_plugins"
     file.write_text("{emqx_management, true}.\n{emqx_dashboard, true}.\n{emqx_rule_engine, false}.\n")

@@ -199,7 +199,6 @@ async def test_plugins_modules_and_hooks_as_json(broker: TestBroker) -> None:
         ("modules load xyz", ["Load module xyz error: not_found."]),
         ("plugins load emqx_gone", ["Load plugin emqx_gone error: not_found."]),
         ("plugins unload emqx_management", ["Plugin emqx_management can not be unloaded."]),
-        ("plugins reload emqx_dashboard", ["Plugin emqx_dashboard can not be unloaded."]),
         ("plugins load emqx_rule_engine", ["Load plugin emqx_rule_engine error: already_started."]),
     ],
 )

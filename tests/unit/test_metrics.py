@@ -765,8 +765,8 @@ async def test_what_the_stats_say(broker: TestBroker) -> None:
         "subscriptions": 6,
         "suboptions": 6,
         "subscriptions.shared": 3,
-        "routes": 3,
-        "topics": 3,
+        "routes": 4,
+        "topics": 4,
         "retained": 1,
         "resources": 0,
     }

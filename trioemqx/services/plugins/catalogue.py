@@ -9,11 +9,9 @@ from trioemqx.config.model import Config
 from trioemqx.services.plugins import discovery, state
 from trioemqx.services.plugins.discovery import Found
 from trioemqx.services.plugins.errors import PluginError
+from trioemqx.services.plugins.switches import DESCRIPTIONS
 
 PACKAGE: Final = Path(__file__).resolve().parents[2]
-BUILT_IN: Final = frozenset({"emqx_dashboard", "emqx_management", "emqx_rule_engine"})
-"""Plugins of EMQX that are parts of the broker here: always there, so that a start has nothing to load for them. Files
-and variables of EMQX name them, and they keep their lines there."""
 UNREADABLE: Final = "access of an unreadable state file"
 """Stands for the plugins that a state file named which nobody can read."""
 
@@ -49,7 +47,8 @@ class Catalogue:
                 chosen += settings.load
             else:
                 chosen += [name for name, on in self.states[kind].items() if on]
-        return [name for name in dict.fromkeys(chosen) if name not in BUILT_IN or name in self.found]
+        # Parts of the broker are there without being loaded; EMQX's files and variables name them.
+        return [name for name in dict.fromkeys(chosen) if name not in DESCRIPTIONS or name in self.found]
 
     def _saved(self, file: str | None) -> dict[str, bool] | None:
         """What a state file says."""

@@ -11,10 +11,11 @@ from typing import Final
 from trioemqx.config.model import Config
 from trioemqx.errors import ConfigError
 from trioemqx.services.plugins import discovery, importing
-from trioemqx.services.plugins.catalogue import BUILT_IN, Catalogue
+from trioemqx.services.plugins.catalogue import Catalogue
 from trioemqx.services.plugins.discovery import Found
 from trioemqx.services.plugins.errors import PluginError
 from trioemqx.services.plugins.generation import class_of, configured
+from trioemqx.services.plugins.switches import DESCRIPTIONS
 
 ACL_MODULE: Final = "emqx_mod_acl_internal"
 SHARED: Final = ("module", "auth", "web", "psk")
@@ -62,7 +63,7 @@ def _strangers(config: Config, found: Mapping[str, Found]) -> Iterator[ConfigErr
         yield from _unknown(config, table, getattr(config, table), known, "plugin or module has settings")
     for kind, tables in (("plugin", config.plugin_tables), ("module", config.module_tables)):
         known = [f"{kind}s.{name}" for name, each in found.items() if each.kind == kind]
-        known += [f"plugins.{name}" for name in BUILT_IN if kind == "plugin"]
+        known += [f"plugins.{name}" for name in DESCRIPTIONS if kind == "plugin"]
         yield from _unknown(config, f"{kind}s", tables, known, f"{kind} here is")
 
 

@@ -10,7 +10,6 @@ import trio
 
 from trioemqx.services.commands import Command, CommandError, Commands
 from trioemqx.services.plugins.builtin import with_built_in
-from trioemqx.services.plugins.catalogue import BUILT_IN
 from trioemqx.services.plugins.errors import PluginError
 from trioemqx.services.plugins.implementations import POINTS
 from trioemqx.services.plugins.manager import Listed, PluginManager
@@ -76,8 +75,6 @@ class OfKind:
     async def load(self, name: str) -> str:
         """Load one."""
         try:
-            if self._built_in(name):
-                raise PluginError(f"{name}: already started", "already_started")
             self._check_kind(name)
             await self._manager.load(name)
         except PluginError as error:
@@ -86,7 +83,9 @@ class OfKind:
 
     async def unload(self, name: str) -> str:
         """Unload one."""
-        self._check_built_in(name)
+        part = self._manager.built_in.get(name) if self._kind == "plugin" else None
+        if part is not None and part.turn is None:
+            raise CommandError(f"{self._title} {name} can not be unloaded.")
         try:
             self._check_kind(name)
             await self._manager.unload(name)
@@ -96,7 +95,6 @@ class OfKind:
 
     async def reload(self, name: str) -> str:
         """Take its files and settings as they are now."""
-        self._check_built_in(name)
         try:
             self._check_kind(name)
             await self._manager.reload(name)
@@ -114,15 +112,6 @@ class OfKind:
             known = [found.name for found in self._manager.listing(self._kind) if found.name != name]
             lines += [f"Did you mean {close}?" for close in nearest(name, known)]
         return CommandError("\n".join(lines))
-
-    def _built_in(self, name: str) -> bool:
-        """Whether it is a part of the broker, which only EMQX has as a plugin."""
-        return self._kind == "plugin" and name in BUILT_IN and name not in self._manager.catalogue.found
-
-    def _check_built_in(self, name: str) -> None:
-        """Refuse to take such a part away, in the words of the HTTP API."""
-        if self._built_in(name):
-            raise CommandError(f"{self._title} {name} can not be unloaded.")
 
     def _check_kind(self, name: str) -> None:
         other = "module" if self._kind == "plugin" else "plugin"
