@@ -86,7 +86,8 @@ async def test_only_the_hash_of_a_cookie_is_kept(broker: TestBroker) -> None:
     assert len(sessions) == 1
     token = browser.cookie.partition("=")[2]
     assert token.encode() not in next(iter(sessions._by_hash))
-    assert sessions.find("a" + token[1:]) is None
+    other = "b" if token.startswith("a") else "a"
+    assert sessions.find(other + token[1:]) is None
 
 
 @pytest.mark.parametrize(
