@@ -39,9 +39,10 @@ class Sender:
         while True:
             while len(self.open) + len(self.releasing) < WINDOW:
                 packet_id = next(i for i in range(1, 100) if i not in self.open and i not in self.releasing)
-                self.open[packet_id] = self.next
-                await client.send(make_publish("t", b"%d" % self.next, self.qos, False, False, packet_id))
-                self.next += 1
+                number = self.next
+                self.open[packet_id] = number
+                self.next += 1  # before the send, which may fail: a number under two identifiers would come twice
+                await client.send(make_publish("t", b"%d" % number, self.qos, False, False, packet_id))
             await self.take(client, await client.receive_other())
 
     async def take(self, client, ack) -> None:
