@@ -15,7 +15,7 @@ from trioemqx.core.broker import WORK_LIMIT
 from trioemqx.core.limiter import TokenBucket
 from trioemqx.listeners.link import FULL, PAUSED, QUESTION, READ, WRITE
 from trioemqx.listeners.turn import SHARE
-from trioemqx.listeners.writing import SEND_SIZE, SENDS_PER_FLUSH
+from trioemqx.listeners.writing import CLOCK_EVERY, SEND_SIZE, SENDS_PER_FLUSH
 from trioemqx.types import Message, SubOpts
 
 PING = encode(Pingreq(), 5)
@@ -43,6 +43,20 @@ def block(bench: Bench, tap) -> None:
         bench.broker.publish(Message("t", bytes(2000)))
         bench.round()
     assert tap.channel.out.full()
+
+
+def wide_flood(bench: Bench, count: int = 50):
+    """Messages of one client to all who listen to `wide`."""
+    flood = bench.client("flood")
+    flood.link.size = 65536
+    flood.feed(encode(make_publish("wide", b"x", 0, False, False, 0, None), 5) * count)
+    return flood
+
+
+def tick(bench: Bench) -> None:
+    """From now on each look at the clock is a millisecond later."""
+    ticks = iter(range(100_000))
+    bench.turn.clock = lambda: next(ticks) * 0.001
 
 
 class TestPaused:
@@ -231,20 +245,79 @@ class TestFairness:
         """It costs as much as all others need: there was one for each of them, so they came a few at a time."""
         receivers = [bench.client(f"sub{number}", "wide", high=1_000_000) for number in range(1000)]
         others = [bench.client(f"other{number}") for number in range(10)]
-        flood = bench.client("flood")
-        flood.link.size = 65536
-        flood.feed(encode(make_publish("wide", b"x", 0, False, False, 0, None), 5) * 50)
+        flood = wide_flood(bench)
         for _ in range(3):
             for other in others:
                 other.feed(PING)
-            ticks = iter(range(10_000))
-            bench.turn.clock = lambda ticks=ticks: next(ticks) * 0.001
-            bench.round()
-            bench.turn.clock = lambda: 0.0
-            while not bench.turn.flush(1.0):
-                continue
+            tick(bench)
+            bench.poll()
+            bench.turn.work()
+            bench.turn.flush(1.0)
             assert all(other.sent() == b"\xd0\x00" for other in others)
-            assert len(receivers[0].packets()) > 0, "the flood has its turn, too"
+            bench.turn.clock = lambda: 0.0
+            bench.turn.drain(1.0)
+        bench.settle()
+        assert [len(receiver.packets()) for receiver in receivers] == [50] * 1000
+        assert not flood.link.again
+
+    def test_what_goes_to_a_thousand_is_written_between_the_turns_of_others(self, bench):
+        """A thousand system calls take as long as a hundred turns of a client that wants one answer."""
+        receivers = [bench.client(f"sub{number}", "wide", high=1_000_000) for number in range(1000)]
+        other = bench.client("other")
+        wide_flood(bench, 1)
+        bench.poll()
+        bench.turn.work()
+        bench.turn.flush(1.0)
+        answered = 0
+        while bench.turn.busy():
+            other.feed(PING)
+            bench.poll()
+            tick(bench)
+            bench.turn.work()
+            bench.turn.flush(1.0)
+            answered += other.sent() == b"\xd0\x00"
+            written = sum(bool(receiver.socket.sent) for receiver in receivers)
+            tick(bench)
+            bench.turn.drain(0.0015)
+            assert sum(bool(receiver.socket.sent) for receiver in receivers) <= written + 3 * CLOCK_EVERY
+        assert answered > 20
+        assert all(len(receiver.packets()) == 1 for receiver in receivers)
+
+    def test_heavy_pieces_wait_until_the_last_ones_are_written(self, bench):
+        """Else they would pile up in outboxes faster than the kernel is given them."""
+        receiver = bench.client("sub", "wide", high=1_000_000)
+        for number in range(999):
+            bench.client(f"sub{number}", "wide", high=1_000_000)
+        wide_flood(bench, 1000)
+        most = 0
+        while not bench.turn.bulk:
+            tick(bench)
+            bench.round(flush=False)
+        for _ in range(100):
+            tick(bench)
+            bench.poll()
+            bench.turn.work()
+            most = max(most, len(receiver.channel.out.parts))
+            bench.turn.flush(1.0)
+            bench.turn.drain(0.001)
+        assert 0 < most < 50
+
+    def test_a_wide_fan_out_is_not_starved_by_the_others(self, bench):
+        """They keep every turn busy to its end; it has as much time as they."""
+        receiver = bench.client("sub", "wide", high=1_000_000)
+        for number in range(999):
+            bench.client(f"sub{number}", "wide", high=1_000_000)
+        busy = bench.client("busy")
+        busy.link.size = 65536
+        wide_flood(bench, 20)
+        for _ in range(60):
+            busy.feed(PING * 5000)
+            tick(bench)
+            bench.poll()
+            bench.turn.work()
+            bench.turn.flush(1.0)
+            bench.turn.drain(0.1)
+        assert len(receiver.packets()) == 20
 
     def test_the_shared_limit_is_of_one_share(self, bench):
         assert bench.broker.work_limit == SHARE < WORK_LIMIT
@@ -264,23 +337,24 @@ class TestWriting:
 
         tap.socket.send = send
         tap.channel.out.put(b"\xd0\x00")
-        assert bench.turn.flush(1.0)
+        bench.turn.flush(1.0)
         assert refills == SENDS_PER_FLUSH
         assert bench.turn.busy()
 
-    def test_a_flush_out_of_time_goes_on_where_it_stopped(self, bench):
+    def test_a_flush_out_of_time_leaves_the_rest_to_be_drained(self, bench):
         taps = [bench.client(f"c{number}") for number in range(40)]
         for tap in taps:
             tap.channel.out.put(b"\xd0\x00")
         ticks = iter(range(100))
         bench.turn.clock = lambda: float(next(ticks))
-        assert not bench.turn.flush(0.5)
+        bench.turn.flush(0.5)
         done = sum(bool(tap.socket.sent) for tap in taps)
         assert 0 < done < 40
         taps[0].channel.out.put(b"\xd0\x00")  # in between
-        while not bench.turn.flush(0.5):
-            continue
-        assert bench.turn.flush(0.5)
+        bench.turn.flush(0.5)
+        assert sum(bool(tap.socket.sent) for tap in taps) == done, "only what was added"
+        while bench.turn.busy():
+            bench.turn.drain(0.5)
         assert [tap.sent() for tap in taps] == [b"\xd0\x00\xd0\x00", *[b"\xd0\x00"] * 39]
 
     def test_a_receiver_known_to_take_nothing_is_not_tried_again(self, bench):
@@ -501,6 +575,19 @@ class TestClosing:
         bench.later(2.0)
         bench.turn.check(other.link)
         assert bench.ends == ["econnreset", "kicked"]
+
+    def test_who_takes_nothing_is_cut_by_a_reset(self, bench):
+        """A plain close would leave what the kernel has of it, hundreds of kilobytes, to the kernel for minutes."""
+        tap = bench.client("slow", "t")
+        block(bench, tap)
+        bench.later(14.0)
+        bench.turn.check(tap.link)
+        assert not tap.socket.closed
+        bench.later(1.5)
+        bench.turn.check(tap.link)
+        assert tap.socket.closed
+        assert tap.socket.reset
+        assert bench.ends == ["timeout"]
 
     def test_ending_is_idempotent(self, bench):
         tap = bench.client("me")

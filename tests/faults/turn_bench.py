@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from trioemqx.core.broker import Broker
 from trioemqx.core.channel import Channel
 from trioemqx.core.outbox import Outbox
 from trioemqx.core.zone import Zone
-from trioemqx.listeners.link import READ, WRITE, Link
+from trioemqx.listeners.link import NO_LINGER, READ, WRITE, Link
 from trioemqx.listeners.transport import Layer, Peer, Transport
 from trioemqx.listeners.turn import Turn
 from trioemqx.types import ClientInfo, SubOpts, Verdict
@@ -35,6 +36,8 @@ class Socket:
         self.room = LARGE
         self.closed = False
         self.shut = False
+        self.reset = False
+        """Closing resets the connection."""
 
     def recv(self, size: int) -> bytes:
         if not self.incoming:
@@ -60,6 +63,10 @@ class Socket:
 
     def shutdown(self, how: int) -> None:
         self.shut = True
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self.reset = value == NO_LINGER
 
     def close(self) -> None:
         self.closed = True
@@ -142,17 +149,23 @@ class Bench:
     def later(self, seconds: float) -> None:
         self.broker.at(self.broker.now + seconds, self.broker.now_ms + int(seconds * 1000))
 
-    def round(self, *, flush: bool = True) -> None:
-        """Poll, work, write."""
+    def poll(self) -> None:
+        """What the next `work` is about, if all events of the last poll have been handled."""
         turn = self.turn
         if turn.next_ready >= len(turn.ready):
             turn.ready = self.poller.poll()
             turn.next_ready = 0
+
+    def round(self, *, flush: bool = True) -> None:
+        """Poll, work, write."""
+        turn = self.turn
+        self.poll()
         if len(turn.pauses):
             turn.release_paused()
         turn.work()
-        while flush and not turn.flush(1.0):
-            continue
+        if flush:
+            turn.flush(1.0)
+            turn.drain(1.0)
 
     def settle(self, rounds: int = 1000) -> int:
         """Rounds until nothing is left to do without a new event; how many it took. Fails when there is no end."""

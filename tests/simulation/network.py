@@ -185,6 +185,7 @@ class BrokerSocket:
         self._poller = poller
         self._tap = tap
         self._shut = False
+        self._abandoned = False
         self._closed = False
         wire.up.on_arrival = wire.down.on_room = lambda: poller.changed(fd)
 
@@ -234,13 +235,17 @@ class BrokerSocket:
         self._shut = True
         self.wire.down.finish()
 
+    def setsockopt(self, level, option, value, /):
+        """Only said to have the close be a reset."""
+        self._abandoned = True
+
     def close(self):
-        """Unread bytes mean a reset, as with TCP; else what was sent still arrives."""
+        """Unread bytes mean a reset, as with TCP, and so does being abandoned; else what was sent still arrives."""
         wire = self.wire
         if self._closed:
             return
         self._closed = wire.closed_by_broker = True
-        unread = bool(wire.up.inbox)
+        unread = bool(wire.up.inbox) or self._abandoned
         wire.up.kill()
         if wire.broker_lost:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import struct
 import sys
 import termios
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,6 +23,8 @@ WRITE: Final = 4
 FIRST_READ: Final = 2048
 """Bytes asked for until a client shows that it sends more; MOST_READ is a turn's share of one client."""
 MOST_READ: Final = 65536
+
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 QUESTION: Final = 1
 PAUSED: Final = 2
@@ -47,6 +50,10 @@ class SocketLike(Protocol):
 
     def shutdown(self, how: int, /) -> None:
         """End one direction."""
+        ...
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None:
+        """As of a socket."""
         ...
 
     def close(self) -> None:
@@ -137,6 +144,14 @@ class Link:
         before = self.in_kernel
         self.in_kernel = left
         return left < before
+
+    def abandon(self) -> None:
+        """Have `close` reset the connection and discard what the peer has not taken, which the kernel would otherwise
+        keep, hundreds of kilobytes of it, for as long as it goes on trying."""
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        except OSError:
+            self.close_at = -1.0  # reset by the peer
 
     def shut_down(self) -> None:
         """Tell the peer that nothing more will come; what is already in the kernel still arrives."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("trioemqx.listeners")
 
 ACCEPTS_PER_TURN: Final = 64
+ACCEPT_SLICE: Final = 0.001
+"""Sockets, or seconds, after which accepting gives way: each of them becomes a task that wants to begin."""
 GATE_PAUSE: Final = 0.1
 SHED_PAUSE: Final = 0.5
 """Seconds without accepting, at a limit and without descriptors."""
@@ -207,6 +209,8 @@ class Listener:
 
     def _accept_ready(self, listening: socket.socket, connections: trio.Nursery) -> float:
         """Accept what waits, within limits; returns seconds to pause."""
+        clock = self._pump.clock
+        until = clock() + ACCEPT_SLICE
         for _ in range(ACCEPTS_PER_TURN):
             if not self._gate.open():
                 return GATE_PAUSE
@@ -229,6 +233,8 @@ class Listener:
                 wait = self._rate.take(1, trio.current_time())
                 if wait > 0.0:
                     return wait
+            if clock() > until:
+                break
         return 0.0
 
     def _shed(self, listening: socket.socket) -> None:

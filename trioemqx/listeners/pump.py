@@ -15,7 +15,7 @@ import trio
 
 from trioemqx.listeners.link import READ
 from trioemqx.listeners.poller import Poller, make_poller
-from trioemqx.listeners.turn import Turn
+from trioemqx.listeners.turn import LITTLE, Turn
 
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
@@ -90,17 +90,19 @@ class Pump:
                 self._awake = True
                 began = self.clock()
                 continue
+            start = self.clock()
             turn.work()
             self.commit()
-            began = await self._give_way(began, False)
-            while not turn.flush(began + SLICE - self.clock()):
-                began = await self._give_way(began, True)
-            began = await self._give_way(began, False)
+            began = await self._give_way(began)
+            turn.flush(max(LITTLE, began + SLICE - self.clock()))
+            began = await self._give_way(began)
+            turn.drain(max(LITTLE, self.clock() - start))
+            began = await self._give_way(began)
 
-    async def _give_way(self, began: float, now: bool) -> float:
+    async def _give_way(self, began: float) -> float:
         """A checkpoint if the slice is used up; returns when the new slice began."""
         elapsed = self.clock() - began
-        if elapsed < SLICE and not now:
+        if elapsed < SLICE:
             return began
         self.longest = max(self.longest, elapsed)
         await trio.lowlevel.checkpoint()

@@ -1,12 +1,14 @@
 """One turn of the pump: read the ready sockets and let their channels work. Writing what that produced is `writing`'s.
 
 Nothing here awaits; the module is compiled with the core. One client gets at most a share of a turn before the next one
-has its own, and all clients together a bounded amount of work, so that a flood from one is never felt as a pause by
-another. An exception while a connection is handled ends that connection and nothing else.
+has its own, all clients together a bounded amount of work, and who addresses thousands steps back behind the others, so
+that a flood from one is never felt as a pause by another. An exception while a connection is handled ends that
+connection and nothing else.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -28,10 +30,16 @@ SHARE: Final = 200
 """Packets plus deliveries that a client gets before it is the next one's turn, and about how much is done between two
 looks at the clock."""
 HEAVY: Final = 2 * SHARE
-"""What one piece costs at most that is no heavy one: a share may be exceeded by its last packet."""
+"""What one piece costs at most that is no heavy one: a share may be exceeded by its last packet. One message to a
+thousand receivers is heavy."""
+LITTLE: Final = 0.001
+"""Seconds that heavy pieces, and the writing of what they produced, have in a turn at least. They have as much as the
+others took if that is more, so that neither starves the other."""
 FEW: Final = 64
 """So few outboxes are written after each CLOCK_EVERY sockets: their owners can work while we read on. More of them
 would cost more writes than that is worth."""
+ENDING: Final = 4
+"""The weight of a connection that ends, in sockets that are read."""
 PAUSES_PER_TURN: Final = 1000
 
 
@@ -42,28 +50,50 @@ class Turn(Writing):
         super().__init__(broker, poller, clock)
         self.ready: list[tuple[int, int]] = []
         self.next_ready = 0
+        self.heavy: deque[Link] = deque()
+        """Links of `again` whose last piece was a heavy one."""
+        self.spent = 0.0
+        """Seconds that heavy pieces have taken since `bulk` was last empty: it is written when there is enough of it to
+        be worth a system call for each receiver."""
         broker.work_limit = SHARE
 
     def busy(self) -> bool:
         """True while there is work that needs no new event."""
-        return bool(self.again) or bool(self.dirty) or self.next_ready < len(self.ready)
+        return (
+            bool(self.again)
+            or bool(self.dirty)
+            or bool(self.heavy)
+            or bool(self.bulk)
+            or self.next_ready < len(self.ready)
+        )
 
     # -- a turn ------------------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds. Whose piece
-        cost more than HEAVY, one message to a thousand receivers, has the next one when all events have been handled:
-        else a few such messages would fill each turn."""
+        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds; then heavy
+        pieces.
+
+        Who sends one message to thousands costs more in one piece than all others together. Their events come first,
+        and what such a piece has put into outboxes is written after theirs, bit by bit."""
+        began = self.clock()
+        self._light(began + TARGET)
+        if not self.draining:
+            if self.heavy:
+                self._heavy(began)
+            self.draining = len(self.bulk) > 0 and (not self.heavy or self.spent > TARGET)
+            if self.draining:
+                self.spent = 0.0
+
+    def _light(self, until: float) -> None:
+        """The pieces of those who are not known to be heavy."""
         broker = self.broker
         broker.work = 0
         ready = self.ready
         count = len(ready)
         again = self.again
         later: list[Link] = []
-        heavy: list[Link] = []
         steps = 0
         clock_at = SHARE
-        until = self.clock() + TARGET
         while True:
             index = self.next_ready
             if index < count:
@@ -71,24 +101,15 @@ class Turn(Writing):
                 fd, events = ready[index]
                 found = self.links.get(fd)
                 if found is not None:
-                    broker.work_limit = broker.work + SHARE
                     steps += self._event(found, events)
             elif not again:
-                if not heavy:
-                    break
-                again.extend(heavy)
-                heavy.clear()
+                break
             if again:
                 before = broker.work
-                broker.work_limit = before + SHARE
                 link = again.popleft()
-                link.again = False
-                self._continue(link)
-                if link.again and again[-1] is link:
-                    if broker.work == before:  # it waits for a flush, not for a share
-                        later.append(again.pop())
-                    elif broker.work > before + HEAVY and self.next_ready < count:
-                        heavy.append(again.pop())
+                self._piece(link)
+                if broker.work == before and link.again and again[-1] is link:  # it waits for a flush, not for a share
+                    later.append(again.pop())
                 steps += 1
             if steps >= CLOCK_EVERY or broker.work >= clock_at:
                 if steps >= CLOCK_EVERY and 0 < len(self.dirty) <= FEW:
@@ -97,17 +118,53 @@ class Turn(Writing):
                 clock_at = broker.work + SHARE
                 if self.clock() > until:
                     break
-        again.extend(heavy)
         again.extend(later)
+
+    def _heavy(self, began: float) -> None:
+        """Pieces of heavy ones, for as long as the others have worked since `began`, or LITTLE."""
+        now = self.clock()
+        start = now
+        until = now + max(LITTLE, now - began)
+        while self.heavy and now < until:
+            self._piece(self.heavy.popleft())
+            now = self.clock()
+        self.spent += now - start
+
+    def _piece(self, link: Link) -> None:
+        """One share for a link that had not finished with what it has."""
+        broker = self.broker
+        before = broker.work
+        first = len(self.dirty)
+        broker.work_limit = before + SHARE
+        link.again = False
+        self._continue(link)
+        if broker.work > before + HEAVY:
+            self._set_aside(link, first)
+
+    def _set_aside(self, link: Link, first: int) -> None:
+        """A piece was heavy: the next one waits for everybody else, and so do the outboxes it was the first to fill,
+        those from number `first` on."""
+        self.bulk.extend(self.dirty[first:])
+        del self.dirty[first:]
+        if link.again and self.again and self.again[-1] is link:
+            self.heavy.append(self.again.pop())
 
     def _event(self, link: Link, events: int) -> int:
         """What the poller saw of one socket; returns its weight until the next look at the clock: a TLS handshake may
-        take a millisecond."""
+        take a millisecond, the end of a session a tenth of it."""
         if events & WRITE:
             self.writable(link)
         if events & ~WRITE and not link.again and not link.gone:
+            broker = self.broker
+            before = broker.work
+            first = len(self.dirty)
+            broker.work_limit = before + SHARE
             self._readable(link)
-        return 1 if link.transport is None else CLOCK_EVERY
+            if broker.work > before + HEAVY:
+                self._set_aside(link, first)
+        if link.transport is not None:
+            return CLOCK_EVERY
+        return ENDING if link.gone else 1
 
     def _readable(self, link: Link) -> None:
         """Read once and let the channel work."""

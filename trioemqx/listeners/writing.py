@@ -50,6 +50,10 @@ class Writing:
         self.clock = clock
         self.links: dict[int, Link] = {}
         self.dirty: list[Outbox] = []
+        self.bulk: deque[Outbox] = deque()
+        """Outboxes that are dirty too, but of so many that they are written bit by bit, between the turns of others."""
+        self.draining = False
+        """`bulk` is being written: nothing is added by heavy pieces until that is done."""
         self.again: deque[Link] = deque()
         """Links whose channel stopped in the middle because its share of a turn was used up."""
         self.pauses = Deadlines()
@@ -58,8 +62,6 @@ class Writing:
         self.ended: Ended = _ignore_end
         self.close_deadline = CLOSE_DEADLINE
         """Seconds a closing connection may take for its last bytes; a node that stops gives more."""
-        self._next_dirty = 0
-        self._last_dirty = 0
 
     # -- links come and go -------------------------------------------------------------------------------------------
 
@@ -103,38 +105,53 @@ class Writing:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def flush(self, budget: float) -> bool:
-        """Write the outboxes that are dirty now, for at most about `budget` seconds; False when some are left for the
-        next call. What becomes dirty meanwhile is for the next round: a client that drains a long queue as fast as it
-        is refilled must not keep the others from being read."""
+    def flush(self, budget: float) -> None:
+        """Write the outboxes that are dirty now; those for which `budget` seconds are too short join `bulk`. What
+        becomes dirty meanwhile is for the next round: a client that drains a long queue as fast as it is refilled must
+        not keep the others from being read."""
         dirty = self.dirty
-        index = self._next_dirty
-        if index == 0:
-            self._last_dirty = len(dirty)
-        last = self._last_dirty
-        if last == 0:
-            return True
+        count = len(dirty)
+        if count == 0:
+            return
         began = self.clock()
         metrics = self.broker.metrics
         mark = metrics.bytes_sent + CLOCK_BYTES
-        while index < last:
-            out = dirty[index]
+        index = 0
+        while index < count:
+            self._write_out(dirty[index])
             index += 1
-            self._next_dirty = index
-            out.dirty = False
-            link = out.owner
-            if isinstance(link, Link) and not link.gone:
-                self.write(link)
             if index % CLOCK_EVERY == 0 or metrics.bytes_sent > mark:
                 mark = metrics.bytes_sent + CLOCK_BYTES
                 if self.clock() - began > budget:
                     break
-        if index < last:
-            return False
-        del dirty[:last]
-        self._next_dirty = 0
-        self._last_dirty = 0
-        return True
+        if index < count:
+            self.bulk.extend(dirty[index:count])
+            self.draining = True
+        del dirty[:count]
+
+    def drain(self, budget: float) -> None:
+        """Write of `bulk` for at most about `budget` seconds, once it has been decided that it is to be written."""
+        if not self.draining:
+            return
+        bulk = self.bulk
+        began = self.clock()
+        metrics = self.broker.metrics
+        mark = metrics.bytes_sent + CLOCK_BYTES
+        served = 0
+        while bulk:
+            self._write_out(bulk.popleft())
+            served += 1
+            if served % CLOCK_EVERY == 0 or metrics.bytes_sent > mark:
+                mark = metrics.bytes_sent + CLOCK_BYTES
+                if self.clock() - began > budget:
+                    break
+        self.draining = len(bulk) > 0
+
+    def _write_out(self, out: Outbox) -> None:
+        out.dirty = False
+        link = out.owner
+        if isinstance(link, Link) and not link.gone:
+            self.write(link)
 
     def write(self, link: Link) -> None:
         """Write the outbox of a connection. A socket that is known to take nothing is not tried before the poller says
@@ -276,6 +293,7 @@ class Writing:
             if link.moves():
                 link.progress_at = now
             elif now - link.progress_at >= link.send_timeout:
+                link.abandon()
                 self.drop(link, "timeout")
                 return
         if link.transport is not None and channel is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trioemqx.codec.control import Auth, Connect, Disconnect, Subscribe, Unsubscribe
 from trioemqx.codec.decode import decode
@@ -17,6 +17,9 @@ from trioemqx.types import PUBLISH, Verdict
 
 if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
+
+CONTROL_WORK: Final = 20
+"""What a CONNECT or SUBSCRIBE costs, about, in deliveries."""
 
 
 def handle_early(channel: Channel, kind: int, frame: bytes) -> None:
@@ -52,6 +55,7 @@ def handle_control(channel: Channel, frame: bytes) -> None:
 
 def _decode(channel: Channel, frame: bytes) -> object:
     """A control packet a client may send, within the zone's limits on properties."""
+    channel.broker.work += CONTROL_WORK
     zone = channel.zone
     packet = decode(frame, channel.version, channel.strict, zone.max_user_properties, zone.max_properties_size)
     check_from_client(packet)
