@@ -304,3 +304,51 @@ def test_a_put_into_a_full_queue_costs_no_search(qos: int) -> None:
     for _ in range(20_000):
         assert len(put(queue, delivery(qos=qos))) == 1
     assert len(queue) == 20_000
+
+
+@settings(max_examples=200)
+@given(OPERATIONS, st.integers(0, 4), st.sampled_from([0, 40]), st.sampled_from([None, {"a": 2}]), st.booleans())
+def test_a_swap_is_what_a_put_would_have_done(
+    operations: list[tuple[str, str, int, int]],
+    max_len: int,
+    max_bytes: int,
+    priorities: dict[str, int] | None,
+    store: bool,
+) -> None:
+    """The same sequence for two queues, of which one swaps where it can."""
+    plain = MQueue(max_len, max_bytes, priorities, store_qos0=store)
+    quick = MQueue(max_len, max_bytes, priorities, store_qos0=store)
+    for number, (what, topic, qos, size) in enumerate(operations):
+        if what == "get":
+            taken, same = plain.get(0.0), quick.get(0.0)
+            assert (taken and taken.message) is (same and same.message)
+            continue
+        message = Message(topic, b"x" * size, qos)
+        lost = put(plain, Delivery(message, qos, number % 2 == 0, number, "g", topic))
+        swapped = quick.swap(message, number % 2 == 0, number, "g", topic) if qos == 0 else None
+        if swapped is not None:
+            assert [each.message for each in lost] == [swapped]
+        else:
+            gone = put(quick, Delivery(message, qos, number % 2 == 0, number, "g", topic))
+            assert [each.message for each in gone] == [each.message for each in lost]
+        assert (len(quick), quick.bytes, quick.dropped) == (len(plain), plain.bytes, plain.dropped)
+        assert [_fields(item) for item in quick.items()] == [_fields(item) for item in plain.items()]
+
+
+def _fields(item: Delivery) -> tuple[object, ...]:
+    return item.message, item.qos, item.retain, item.identifier, item.group, item.filter, item.state, item.key
+
+
+def test_a_queue_of_a_client_that_does_not_read_is_swapped() -> None:
+    queue = MQueue(3, 0)
+    for number in range(3):
+        assert queue.swap(Message("t", b"%d" % number), False, 0, "", "t") is None
+        put(queue, delivery(qos=0, payload=b"%d" % number))
+    objects = queue.items()
+    for number in range(3, 9):
+        lost = queue.swap(Message("t", b"%d" % number), False, 0, "", "t")
+        assert lost is not None
+        assert lost.payload == b"%d" % (number - 3)
+    assert payloads(queue.items()) == [b"6", b"7", b"8"]
+    assert all(item in objects for item in queue.items()), "no object is made"
+    assert queue.dropped == 6

@@ -250,6 +250,36 @@ class MQueue:
         self.bytes += size
         return None if self._overflow is None else self.overflow()
 
+    def swap(self, message: Message, retain: bool, identifier: int, group: str, filter: str) -> Message | None:
+        """Put in a QoS 0 message where that means to lose the oldest: a queue at its length, of one lane, of nothing
+        but QoS 0, as that of everybody who does not read is. Returns the lost message, or None when it is no such case
+        and `put` has to look. A fast publisher with a thousand such receivers does nothing else."""
+        if self.priorities is not None or not self.store_qos0:
+            return None
+        lane = self._lanes.get(LOWEST)
+        if lane is None or lane.low is None or lane.tail or lane.owed:
+            return None
+        count = len(lane.items)
+        if count < self.max_len or self.max_len <= 0 or len(lane.low) != count:
+            return None
+        delivery = lane.items[0]
+        lost = delivery.message
+        size = _size(delivery)
+        delivery.message = message
+        grown = self.bytes + _size(delivery) - size
+        if 0 < self.max_bytes < grown:
+            delivery.message = lost
+            return None
+        delivery.retain = retain
+        delivery.identifier = identifier
+        delivery.group = group
+        delivery.filter = filter
+        lane.items.rotate(-1)  # the oldest becomes the newest: no object is made
+        lane.low.rotate(-1)
+        self.bytes = grown
+        self.dropped += 1
+        return lost
+
     def overflow(self) -> Delivery | None:
         """One more delivery that the last `put` pushed out, or None."""
         if self._overflow is None:

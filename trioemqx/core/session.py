@@ -178,6 +178,8 @@ class Session(Sender):
         retain = message.retain and (subscription.rap or message.retained)
         out = self.out
         if out is None or (out.blocked and out.size > out.high):
+            if qos == 0 and self.mqueue is not None and self._swap(message, retain, subscription):
+                return
             waiting = Delivery(message, qos, retain, subscription.identifier, subscription.group, subscription.filter)
             if self.journal is not None and qos:
                 self.journal.queued(self, waiting)
@@ -227,6 +229,18 @@ class Session(Sender):
             self.enqueue(Delivery(message, 0, retain, subscription.identifier, subscription.group, subscription.filter))
         else:
             self._send_special(message, 0, retain, subscription.identifier, 0, False)
+
+    def _swap(self, message: Message, retain: bool, subscription: Subscription) -> bool:
+        """QoS 0 for a queue that is full of it; False when that is not so."""
+        queue = self.mqueue
+        if queue is None or self.broker.pressure.refuse_qos0:
+            return False
+        lost = queue.swap(message, retain, subscription.identifier, subscription.group, subscription.filter)
+        if lost is None:
+            return False
+        self._dropped(lost, "queue_full")
+        self.broker.note_overflow(self)
+        return True
 
     def enqueue(self, delivery: Delivery) -> None:
         """Keep a delivery until the window or the client is open again; the queue decides what a full one drops."""

@@ -39,29 +39,31 @@ class QueueWatch:
         """Look each second, for ever."""
         while True:
             await trio.sleep(INTERVAL)
-            self.check(trio.current_time())
+            await self.check(trio.current_time())
 
-    def check(self, now: float) -> None:
-        """Raise alarms for queues that overflowed since the last look, clear those of queues that are calm."""
+    async def check(self, now: float) -> None:
+        """Raise alarms for queues that overflowed since the last look, clear those of queues that are calm. Each alarm
+        is a row, a message and a line of the log, so others have their turn after each."""
         overflowed = self._broker.overflowed
         if overflowed:
             self._broker.overflowed = {}
         for clientid, dropped in overflowed.items():
-            self._overflowed(clientid, dropped, now)
+            if self._overflowed(clientid, dropped, now):
+                await trio.lowlevel.checkpoint()
         for clientid in [clientid for clientid, full in self._full.items() if self._calm(clientid, full, now)]:
             del self._full[clientid]
             self._alarms.deactivate(f"{QUEUE_FULL}/{clientid}")
+            await trio.lowlevel.checkpoint()
 
-    def _overflowed(self, clientid: str, dropped: int, now: float) -> None:
+    def _overflowed(self, clientid: str, dropped: int, now: float) -> bool:
+        """Note it; True when that raised an alarm."""
         session = self._broker.find(clientid)
         known = self._full.get(clientid)
         if known is not None:
             known.last = now
-        elif session is None:
-            return
-        elif len(self._full) >= self.most:
+        elif session is not None and len(self._full) >= self.most:
             self._broker.metrics.overload["overload.queues.unreported"] += 1
-        else:
+        elif session is not None:
             self._full[clientid] = _Full(session.created_at, now)
             zone = session.zone
             details = {
@@ -72,7 +74,8 @@ class QueueWatch:
                 "max_mqueue_bytes": zone.max_mqueue_bytes,
                 "connected": session.connected(),
             }
-            self._alarms.activate(f"{QUEUE_FULL}/{clientid}", details)
+            return self._alarms.activate(f"{QUEUE_FULL}/{clientid}", details)
+        return False
 
     def _calm(self, clientid: str, full: _Full, now: float) -> bool:
         session = self._broker.find(clientid)

@@ -1,12 +1,13 @@
 """Everything that depends on time alone, once a second: keep-alive, deadlines, retries, expiry, delayed wills.
 
-One sweep replaces a timer per connection. It takes its work in slices, so that a hundred thousand connections do not
-stop the messages.
+One sweep replaces a timer per connection. It takes its work in slices of time, so that a hundred thousand connections,
+or a thousand that end at once, do not stop the messages.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("trioemqx.sweeper")
 
 UNSPECIFIED_ERROR: Final = 0x80
-SLICE: Final = 500
-TIMERS: Final = 100
-"""Channels, and sessions whose time has come, between two checkpoints."""
+SLICE: Final = 0.001
+"""Seconds between two checkpoints."""
+LOOK: Final = 8
+"""Channels between two looks at the clock."""
+TIMERS: Final = 10
+RETAINED: Final = 100
+"""Sessions, and retained messages, whose time has come, between two checkpoints."""
 
 
 async def run(
@@ -36,21 +41,27 @@ async def run(
         settle()
 
 
-async def sweep(broker: Broker, check: Callable[[Channel], None]) -> None:
-    """One round over all channels, sessions and retained messages that are due."""
+async def sweep(
+    broker: Broker, check: Callable[[Channel], None], clock: Callable[[], float] = time.perf_counter
+) -> None:
+    """One round over all channels, sessions and retained messages that are due. `clock` is real seconds."""
     broker.tell_time()
     registry = broker.registry
     channels = iter(list(registry.channels))
-    while part := list(islice(channels, SLICE)):
+    until = clock() + SLICE
+    while part := list(islice(channels, LOOK)):
         for channel in part:
             _check(broker, channel, check)
-        broker.wake()
-        await trio.lowlevel.checkpoint()
-        broker.tell_time()
+        if clock() > until:
+            broker.wake()
+            await trio.lowlevel.checkpoint()
+            broker.tell_time()
+            until = clock() + SLICE
+    broker.wake()
     while registry.run_timers(broker.now, TIMERS):
         broker.wake()
         await trio.lowlevel.checkpoint()
-    while broker.retained.sweep(broker.now, SLICE) >= SLICE:
+    while broker.retained.sweep(broker.now, RETAINED) >= RETAINED:
         await trio.lowlevel.checkpoint()
     broker.metrics.messages_retained = len(broker.retained)
     broker.wake()
