@@ -19,7 +19,8 @@ class Broker:
     def __init__(self) -> None:
         self.registry = self.retained = self.metrics = self
         self.channels = {}
-        self.overflowed = {}
+        self.overflowed = []
+        self.sessions = {}
 
     def check(self, channel, now) -> None:
         """No deadline of the protocol is over."""
@@ -40,7 +41,7 @@ class Broker:
         """Nobody sleeps."""
 
     def find(self, clientid):
-        return Session()
+        return self.sessions.get(clientid)
 
 
 class Channel:
@@ -57,8 +58,13 @@ class Zone:
 
 class Session:
     created_at = 1
+    queue_dropped = 1
     info = Channel.info
     zone = Zone
+
+    def __init__(self, clientid) -> None:
+        self.clientid = clientid
+        self.overflowed = True
 
     def connected(self) -> bool:
         return True
@@ -98,7 +104,8 @@ async def test_alarms_for_a_hundred_queues_are_raised_one_by_one(autojump_clock)
             raised.append(name)
 
     broker = Broker()
-    broker.overflowed = {f"c{number}": 1 for number in range(100)}
+    broker.sessions = {f"c{number}": Session(f"c{number}") for number in range(100)}
+    broker.overflowed = list(broker.sessions.values())
     watch = QueueWatch(Alarms(), broker)
     seen: list[int] = []
     async with trio.open_nursery() as nursery:

@@ -403,7 +403,7 @@ class TestManyFullQueues:
         await trio.sleep(2)
         assert len(broker.alarms()) == 3
         assert broker.metrics["overload.queues.unreported"] == 7
-        assert broker.node.broker.overflowed == {}
+        assert broker.node.broker.overflowed == []
 
 
 # -- a client that takes nothing ---------------------------------------------------------------------------------------

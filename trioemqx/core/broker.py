@@ -34,7 +34,7 @@ WORK_LIMIT: Final = 3000
 """Packets plus deliveries of one turn of the pump; more wait for the next turn, so that nobody else starves."""
 MAX_PENDING_WILLS: Final = 10000
 MAX_OVERFLOWED: Final = 10000
-"""Clients whose queues overflowed between two looks of the service that reports them."""
+"""Sessions whose queues overflowed between two looks of the service that reports them."""
 
 
 def _nothing() -> None:
@@ -91,7 +91,7 @@ class Broker:
         self.pending_wills: list[tuple[ClientInfo, Message]] = []
         """Wills whose access rule has to be asked of a backend; a service answers and publishes them."""
         self.pressure = Pressure()
-        self.overflowed: dict[str, int] = {}
+        self.overflowed: list[Session] = []
         """Clients whose queue has lost messages, with how many since the session began, until a service takes them."""
         self.zones: dict[str, Zone] = {}
         self.picks: dict[object, object] = {}
@@ -246,9 +246,9 @@ class Broker:
 
     def note_overflow(self, session: Session) -> None:
         """A session's queue was full and has lost a message."""
-        overflowed = self.overflowed
-        if len(overflowed) < MAX_OVERFLOWED or session.clientid in overflowed:
-            overflowed[session.clientid] = session.queue_dropped
+        if not session.overflowed and len(self.overflowed) < MAX_OVERFLOWED:
+            session.overflowed = True
+            self.overflowed.append(session)
 
     def _nobody(self, message: Message) -> None:
         metrics = self.metrics

@@ -51,6 +51,7 @@ class Session(Sender):
         "last_traffic",
         "mqueue",
         "next_id",
+        "overflowed",
         "paging",
         "sid",
         "subscriptions",
@@ -90,6 +91,8 @@ class Session(Sender):
         self.journal: Journal | None = None
         """Where its changes are written down; None while it ends with the process."""
         self.sid = ""
+        self.overflowed = False
+        """`Broker.overflowed` holds it: its queue was full and has lost a message."""
         self.paging = False
         """More of the queue is being read from the disk."""
         self._find_plain()
@@ -239,7 +242,8 @@ class Session(Sender):
         if lost is None:
             return False
         self._dropped(lost, "queue_full")
-        self.broker.note_overflow(self)
+        if not self.overflowed:
+            self.broker.note_overflow(self)
         return True
 
     def enqueue(self, delivery: Delivery) -> None:

@@ -32,7 +32,7 @@ looks at the clock."""
 HEAVY: Final = 2 * SHARE
 """What one piece costs at most that is no heavy one: a share may be exceeded by its last packet. One message to a
 thousand receivers is heavy."""
-LITTLE: Final = 0.001
+LITTLE: Final = 0.0005
 """Seconds that heavy pieces, and the writing of what they produced, have in a turn at least. They have as much as the
 others took if that is more, so that neither starves the other."""
 FEW: Final = 64

@@ -11,6 +11,7 @@ from trioemqx.services.alarms import QUEUE_FULL, Alarms
 
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
+    from trioemqx.core.session import Session
 
 INTERVAL: Final = 1.0
 CALM: Final = 60.0
@@ -44,32 +45,34 @@ class QueueWatch:
     async def check(self, now: float) -> None:
         """Raise alarms for queues that overflowed since the last look, clear those of queues that are calm. Each alarm
         is a row, a message and a line of the log, so others have their turn after each."""
-        overflowed = self._broker.overflowed
-        if overflowed:
-            self._broker.overflowed = {}
-        for clientid, dropped in overflowed.items():
-            if self._overflowed(clientid, dropped, now):
+        overflowed, self._broker.overflowed = self._broker.overflowed, []
+        for session in overflowed:
+            session.overflowed = False
+        for session in overflowed:
+            if self._overflowed(session, now):
                 await trio.lowlevel.checkpoint()
         for clientid in [clientid for clientid, full in self._full.items() if self._calm(clientid, full, now)]:
             del self._full[clientid]
             self._alarms.deactivate(f"{QUEUE_FULL}/{clientid}")
             await trio.lowlevel.checkpoint()
 
-    def _overflowed(self, clientid: str, dropped: int, now: float) -> bool:
+    def _overflowed(self, session: Session, now: float) -> bool:
         """Note it; True when that raised an alarm."""
-        session = self._broker.find(clientid)
+        clientid = session.clientid
         known = self._full.get(clientid)
         if known is not None:
             known.last = now
-        elif session is not None and len(self._full) >= self.most:
+        elif self._broker.find(clientid) is not session:
+            return False
+        elif len(self._full) >= self.most:
             self._broker.metrics.overload["overload.queues.unreported"] += 1
-        elif session is not None:
+        else:
             self._full[clientid] = _Full(session.created_at, now)
             zone = session.zone
             details = {
                 "clientid": clientid,
                 "username": session.info.username or "",
-                "dropped": dropped,
+                "dropped": session.queue_dropped,
                 "max_mqueue_len": zone.max_mqueue_len,
                 "max_mqueue_bytes": zone.max_mqueue_bytes,
                 "connected": session.connected(),
