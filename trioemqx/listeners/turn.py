@@ -76,9 +76,10 @@ class Turn(Writing):
         Who sends one message to thousands costs more in one piece than all others together. Their events come first,
         and what such a piece has put into outboxes is written after theirs, bit by bit."""
         began = self.clock()
+        waiting = len(self.heavy)
         self._light(began + TARGET)
         if not self.draining:
-            if self.heavy:
+            if waiting and len(self.heavy) == waiting:  # else one has just begun, with the first of what it sent
                 self._heavy(began)
             self.draining = len(self.bulk) > 0 and (not self.heavy or self.spent > TARGET)
             if self.draining:
