@@ -31,7 +31,7 @@ from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.model import Config
 from trioemqx.config.show import diff
 from trioemqx.core.channel import Channel
-from trioemqx.errors import ConfigError
+from trioemqx.errors import ConfigError, ListenerError
 from trioemqx.facade import Facade
 from trioemqx.listeners.gate import Gate
 from trioemqx.listeners.limits import LimitWatch
@@ -64,6 +64,7 @@ from trioemqx.services.memory_probe import SystemMemory
 from trioemqx.services.monitor import Monitor, SystemProbe
 from trioemqx.services.overrides import Overrides
 from trioemqx.services.plugins import HookRegistry
+from trioemqx.services.plugins.errors import BadSettings
 from trioemqx.services.plugins.manager import PluginManager
 from trioemqx.services.queue_watch import QueueWatch
 from trioemqx.services.retained_store import RetainedStore
@@ -145,8 +146,10 @@ class Node(Facade):
         self.gauges["resources"] = lambda: len(self.rules.resources)
         self.plugins = PluginManager(self, self.hooks, config, inline=in_memory)
         engine, dashboard = self.plugins.built_in["emqx_rule_engine"], self.plugins.built_in["emqx_dashboard"]
-        engine.turn, engine.renew = self.rules.switch, self.rules.configure
+        engine.turn = self.rules.switch
         dashboard.turn, dashboard.renew = self._turn_dashboard, self._renew_dashboard
+        for part in self.plugins.built_in.values():
+            part.read = self._read_again
         self.overrides = Overrides(self)
         self.backup = Backup(self)
         add_all(self.commands, self)
@@ -210,6 +213,18 @@ class Node(Facade):
                 [ConfigError("was made by a program, which alone can change it", source="configuration")]
             )
         return with_certificates(self.config.source(saved))
+
+    async def _read_again(self) -> None:
+        """Have a part of the broker that is reloaded take its settings: they are in one file with all others, so this
+        is what SIGHUP does. Raises BadSettings and changes nothing when the file has mistakes."""
+        if self.config.source is None:  # made by a program, which alone can change it
+            return
+        try:
+            config = await trio.to_thread.run_sync(self.read_config, self.config.saved)
+        except (ConfigErrors, ListenerError) as error:
+            raise BadSettings(str(error)) from error
+        for line in self.reload(config):
+            log.warning("reload: %s", line)
 
     async def apply(self, config: Config) -> list[str]:
         """As `reload`, and plugins have taken their settings."""

@@ -294,7 +294,7 @@ class PluginManager:
     async def _reload(self, name: str) -> None:
         catalogue = await self._look_again()
         if name in self.built_in:
-            if not self.built_in[name].reload():
+            if not await self.built_in[name].reload():
                 await self._save(name, True)
             log.info("%s was reloaded", name)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
@@ -19,12 +19,14 @@ DESCRIPTIONS: Final = {
 
 @attrs.define(eq=False)
 class BuiltIn:
-    """One of them. `turn` switches it, None for what is always on; `renew` is what a reload does."""
+    """One of them. `turn` switches it, None for what is always on. A reload has the configuration read again (`read`,
+    which raises PluginError) and then does what else there is to do (`renew`)."""
 
     name: str
     description: str
     active: bool = True
     turn: Callable[[bool], None] | None = None
+    read: Callable[[], Awaitable[None]] | None = None
     renew: Callable[[], None] | None = None
 
     def switch(self, on: bool) -> None:
@@ -42,11 +44,13 @@ class BuiltIn:
             raise PluginError(f"{self.name}: {error}") from error
         self.active = on
 
-    def reload(self) -> bool:
+    async def reload(self) -> bool:
         """Take its settings as they are now. False when it was off, and is on now. Raises PluginError."""
         if not self.active:
             self.switch(True)
             return False
+        if self.read is not None:
+            await self.read()
         if self.renew is not None:
             self.renew()
         return True
