@@ -144,7 +144,7 @@ class SyncHooks:
 
     @hookspec
     def message_acked(self, client: ClientInfo, message: Message) -> None:
-        """A client sent PUBACK or PUBREC."""
+        """A client sent PUBACK or PUBREC; `client.said` has its properties."""
 
     @hookspec
     def message_dropped(self, message: Message, node: str, reason: str) -> None:

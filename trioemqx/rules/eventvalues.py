@@ -58,10 +58,11 @@ def headers(columns: Any) -> Value:
     found: dict[str, Value] = {
         "username": given(message.username),
         "peerhost": filled(message.peerhost),
-        "protocol": "mqtt",
-        "proto_ver": message.proto_ver,
         "properties": properties_map(message.properties),
     }
+    if message.proto_ver:  # of a client; programs, rules and the API speak no protocol
+        found["protocol"] = "mqtt"
+        found["proto_ver"] = message.proto_ver
     for name, header in (message.headers or {}).items():
         try:
             found[name] = value_from(header)
