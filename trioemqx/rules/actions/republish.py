@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from trioemqx.config.rules import RuleEngineConfig
 from trioemqx.core.topics import is_wildcard
 from trioemqx.errors import ProtocolError
+from trioemqx.rules.actions.properties import PublishProperties
 from trioemqx.rules.actions.rendering import text_of
 from trioemqx.rules.template import Template
 from trioemqx.services.rulekit import (
@@ -73,6 +74,7 @@ class Republish(DirectAction):
         self._payload = Template(params.get("payload_tmpl", "${payload}"))
         self._qos = _fixed(params.get("target_qos", 0), {**_QOS, -1: AS_ORIGINAL, "-1": AS_ORIGINAL}, "target_qos")
         self._retain = _fixed(params.get("target_retain", False), _RETAIN, "target_retain")
+        self._properties = PublishProperties.of(params.get("mqtt_properties", {}), params.get("user_properties", {}))
 
     def run(self, output: Output, env: RuleEvent) -> None:
         """Publish."""
@@ -82,7 +84,8 @@ class Republish(DirectAction):
         if is_wildcard(topic):
             raise ActionFailed(f"wildcard_topic_not_allowed_for_publish: {topic:.200}")
         qos, retain = self._qos_of(output, env), self._retain_of(output)
-        message = Message(topic, self._payload.body(output), qos, retain, self._id)
+        properties = self._properties.render(output) if self._properties is not None else None
+        message = Message(topic, self._payload.body(output), qos, retain, self._id, properties)
         message.headers = {BY: self._id, HOPS: hops + 1}
         if original is not None:
             message.timestamp = original.timestamp
@@ -162,6 +165,12 @@ def republish(host: RepublishHost) -> ActionType:
                 title=Words("Payload Template", "消息内容模板"),
                 description=Words("May have placeholders; empty: everything that was selected, as JSON",
                     "可以使用占位符; 为空时使用所有选出的字段 (JSON)")),
+            RuleParam("mqtt_properties", "object", title=Words("MQTT Properties", "MQTT 属性"),
+                description=Words('MQTT 5 properties: {"Content-Type": "text/plain"}; may have placeholders',
+                    'MQTT 5 属性: {"Content-Type": "text/plain"}; 可以使用占位符')),
+            RuleParam("user_properties", "object", title=Words("User Properties", "用户属性"),
+                description=Words("MQTT 5 user properties; may have placeholders",
+                    "MQTT 5 用户属性; 可以使用占位符")),
         ),
         title=Words("Republish", "消息重新发布"),
         description=Words("Republish a MQTT message to another topic", "重新发布消息到另一个主题"),
