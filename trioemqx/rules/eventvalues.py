@@ -24,6 +24,7 @@ def filled(value: str | None) -> Value:
 
 
 def given(value: str | None) -> Value:
+    """A text that may be missing, but may be empty."""
     return UNDEFINED if value is None else value
 
 
@@ -72,6 +73,7 @@ def headers(columns: Any) -> Value:
 
 
 def peer(host: str, port: int) -> str:
+    """`host:port`, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
