@@ -73,6 +73,8 @@ PARAMS: Final = (
         description=Words("OpenSSL's names, for TLS 1.2", "TLS 1.2 的加密算法 (OpenSSL 名称)")),
     *tls_params.VERIFY,
 )  # fmt: skip
+FILES: Final = {spec.name: spec.default for spec in PARAMS if spec.type == "file"}
+"""The files of TLS, with their defaults."""
 RPC_PARAMS: Final = (
     RuleParam("address", required=True, default="emqx2@127.0.0.1", title=Words("EMQX Node Name", "EMQX 节点名称"),
         description=Words("Name of the other node", "远程节点名称")),
@@ -212,12 +214,19 @@ def _seconds(config: Any, name: str, default: str) -> float:
 
 
 def _tls(config: Any) -> MqttTls:
-    authorities, certificate, key = (
-        Path(config[name]) if config.get(name) else None for name in ("cacertfile", "certfile", "keyfile")
-    )
+    authorities, certificate, key = (_file(config, name) for name in FILES)
     name = config.get("server_name_indication") or ""
     ciphers = tuple(word.strip() for word in str(config.get("ciphers", "")).split(",") if word.strip())
     return MqttTls(authorities, certificate, key, bool(config.get("verify")), name, ciphers)
+
+
+def _file(config: Any, name: str) -> Path | None:
+    """What is to be read. EMQX comes with files where the defaults point to, and this broker does not: a default that
+    is not there is as good as none."""
+    path = config.get(name)
+    if not path or (path == FILES[name] and not Path(path).exists()):
+        return None
+    return Path(path)
 
 
 def bridge_mqtt(host: BridgeHost) -> ResourceType:
