@@ -106,6 +106,25 @@ async def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:
     assert not list((tmp_path / "rules").iterdir())
 
 
+async def test_an_import_in_place_of_a_bridge_takes_over_its_queue(tmp_path: Path) -> None:
+    """The old one has let go of the folder before the new one wants it."""
+    async with running(listen=True) as far, running({"node": {"data_dir": str(tmp_path)}}, listen=True) as near:
+        config = {"address": f"127.0.0.1:{far.port}", "pool_size": 1, "clientid": "c", "disk_cache": "on"}
+        resource = {"id": "b", "type": "bridge_mqtt", "config": {**config, "mountpoint": ""}}
+        assert (await near.api("POST", "/resources", resource)).code == 0
+        entry = await rule(near, SQL, forward(payload_tmpl="${x}"), id="r")
+        watcher = await far.client("watcher", subscribe="t/#", qos=1)
+        await near.node.rules.transfer.take([resource], [], "4.4")
+        with trio.fail_after(5):
+            while not near.node.rules.resources.find("b").alive:  # type: ignore[union-attr]
+                await trio.sleep(0.01)
+        assert near.alarms() == {}
+        near.node.publish(Message("t/1", b'{"x":1}', 1))
+        with trio.fail_after(5):
+            assert await watcher.message() == ("t/1", b"1")
+        assert entry.active
+
+
 @pytest.mark.parametrize(
     ("config", "setting"),
     [

@@ -63,7 +63,11 @@ class Resources:
         entry = self._entries[record.id] = ResourceEntry(record)
         if before is not None:
             before.deleted = True
-            self._let_go(before, before.link)
+            entry.changing = before.changing
+            entry.scope, before.scope = before.scope, None
+            entry.leaving, before.leaving = before.leaving, []
+            if before.link is not None:
+                entry.leaving.append(before.link)
             self._host.alarms.deactivate(before.alarm)
         return entry
 
@@ -199,11 +203,13 @@ class Resources:
         return link
 
     async def _end(self, entry: ResourceEntry, link: Resource | None = None) -> None:
-        """End its connection, if there is one, or the one that it nearly had."""
+        """End its connection, if there is one, or the one that it nearly had, and what it is to end besides."""
         link, entry.link = link or entry.link, None
+        leaving, entry.leaving = entry.leaving, []
         with trio.CancelScope(shield=True):
-            if link is not None:
-                await links.closed(link)
+            for each in (*leaving, link):
+                if each is not None:
+                    await links.closed(each)
         self._cut(entry)
 
     def _let_go(self, entry: ResourceEntry, link: Resource | None) -> None:
