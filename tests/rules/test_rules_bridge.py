@@ -45,6 +45,27 @@ async def test_a_message_goes_to_the_other_broker() -> None:
         assert {client.clientid[:5] for client in far.node.clients()} == {"link_", "watch"}
 
 
+@pytest.mark.parametrize(
+    ("given", "qos"), [({}, 1), ({"forward_qos": 2}, 2), ({"forward_qos": "${q}"}, 0), ({"forward_qos": "-1"}, 1)]
+)
+async def test_the_qos_of_a_forwarded_message(given: dict[str, object], qos: int) -> None:
+    async with two(mountpoint="") as (near, far):
+        watcher = await far.client("watcher", subscribe="t/#", qos=2)
+        await rule(near, 'SELECT payload.q AS q FROM "t/#"', forward(payload_tmpl="${q}", **given))
+        near.node.publish(Message("t/1", b'{"q":0}', 1))
+        packet = await watcher.receive_publish()
+        assert (packet.payload, packet.qos) == (b"0", qos)
+
+
+async def test_a_qos_that_is_none_fails() -> None:
+    async with two() as (near, _):
+        entry = await rule(near, SQL, forward(forward_qos="${x}"))
+        near.node.publish(Message("t/1", b'{"x":3}', 1))
+        assert action_counts(entry) == {"taken": 1, "failed": 1}
+        answer = await near.api("POST", "/rules", {"rawsql": SQL, "actions": [forward(forward_qos=3)]})
+        assert answer.message == "Bad Arguments: {invalid_value,forward_qos}"
+
+
 async def test_what_has_no_message_or_a_wildcard_fails() -> None:
     async with two() as (near, _):
         event = await rule(near, 'SELECT clientid FROM "$events/client_connected"', forward())
