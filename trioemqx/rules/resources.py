@@ -10,11 +10,11 @@ import trio
 
 from trioemqx.rules import files, links, resource_requests
 from trioemqx.rules.errors import RuleError, bad_arguments, no_resource
+from trioemqx.rules.guarded import guarded
 from trioemqx.rules.records import Records, ResourceRecord, checked_text
 from trioemqx.rules.resource_entries import ResourceEntry, ResourceHost
 from trioemqx.rules.terms import term
 from trioemqx.services.rulekit import Resource, ResourceFailed
-from trioemqx.services.supervise import GaveUp, supervise
 
 log = logging.getLogger("trioemqx.rules")
 
@@ -255,19 +255,12 @@ class Resources:
             self._nursery.start_soon(self._background, entry, link, entry.scope)
 
     async def _background(self, entry: ResourceEntry, link: Resource, scope: trio.CancelScope) -> None:
-        name = f"resource_crashed/{entry.record.id}"
-        alarms = self._host.alarms
+        name = entry.record.id
         with scope:
-            try:
-                await supervise(
-                    f"resource {entry.record.id}",
-                    link.run,
-                    metrics=self._host.metrics,
-                    on_crash=lambda _, error: alarms.activate(name, {"error": f"{type(error).__name__}: {error}"}),
-                    on_recovered=lambda _: alarms.deactivate(name),
-                )
-            except GaveUp as error:
-                log.critical("%s; it stays off until it is connected again", error)
+            error = await guarded(
+                self._host, f"resource {name}", f"resource_crashed/{name}", link.run, "it is connected again"
+            )
+            if error is not None:
                 self._down(entry, str(error))
 
     async def _poll(self) -> None:
