@@ -85,6 +85,8 @@ class WebHook(Resource):
         self._timeouts = seconds(config, "request_timeout"), seconds(config, "connect_timeout")
         self.method = config.get("method", "POST")
         self.headers = {str(name): str(value) for name, value in config.get("headers", {}).items()}
+        if isinstance(config.get("content_type"), str):  # of EMQX 4.0 to 4.2
+            self.headers = {"content-type": config["content_type"], **self.headers}
         self.client: HttpClient | None = None
         self._name = config.get("server_name_indication", "")
 
