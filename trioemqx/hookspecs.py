@@ -23,9 +23,15 @@ _mark = pluggy.HookimplMarker(PROJECT)
 
 
 @overload
-def hookimpl(function: F) -> F: ...
+def hookimpl(function: F) -> F:
+    """`@hookimpl`: under the method's own name, with priority 0."""
+
+
 @overload
-def hookimpl(*, priority: int = 0, specname: str | None = None) -> Callable[[F], F]: ...
+def hookimpl(*, priority: int = 0, specname: str | None = None) -> Callable[[F], F]:
+    """`@hookimpl(priority=10)`: with something said about it."""
+
+
 def hookimpl(function: F | None = None, *, priority: int = 0, specname: str | None = None) -> Any:
     """Mark a method as the implementation of the hook point it is named after (or of `specname`).
 
@@ -144,7 +150,7 @@ class SyncHooks:
 
     @hookspec
     def message_acked(self, client: ClientInfo, message: Message) -> None:
-        """A client sent PUBACK or PUBREC."""
+        """A client sent PUBACK or PUBREC; `client.said` has its properties."""
 
     @hookspec
     def message_dropped(self, message: Message, node: str, reason: str) -> None:

@@ -40,7 +40,8 @@ from trioemqx.services.plugins.base import (
 )
 from trioemqx.services.plugins.context import Context
 from trioemqx.services.plugins.errors import PluginError
-from trioemqx.services.plugins.parts import Counter, Handle, Table
+from trioemqx.services.plugins.handles import Handle
+from trioemqx.services.plugins.parts import Counter, Table
 from trioemqx.services.rulekit import (
     RESOURCE,
     ActionFailed,

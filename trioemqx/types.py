@@ -220,7 +220,7 @@ class ClientInfo:
         self.mountpoint = ""
         self.properties: Properties | None = None
         self.said: Properties | None = None
-        """Those of the SUBSCRIBE, UNSUBSCRIBE or DISCONNECT that hooks are called for."""
+        """Those of the SUBSCRIBE, UNSUBSCRIBE, PUBACK, PUBREC or DISCONNECT that hooks are called for."""
         self.cn: str | None = None
         self.dn: str | None = None
         self.ws_cookie: str | None = None

@@ -53,6 +53,8 @@ async def test_all_actions_by_title(broker: TestBroker) -> None:
             "enum": [True, False, "${flags.retain}"],
         },
         "payload_tmpl": {"type": "string", "required": False, "default": "${payload}"},
+        "mqtt_properties": {"type": "object", "required": False, "schema": {}},
+        "user_properties": {"type": "object", "required": False, "schema": {}},
     }
     assert plain(by_name["data_to_webserver"]["params"]) == {
         "$resource": {"type": "string", "required": True},
@@ -67,7 +69,7 @@ async def test_all_actions_by_title(broker: TestBroker) -> None:
         "body": {"type": "string", "required": False, "default": ""},
     }
     assert [param["order"] for param in by_name["data_to_webserver"]["params"].values()] == [0, 1, 2, 3, 4]
-    assert [param["order"] for param in by_name["republish"]["params"].values()] == [1, 2, 3, 4]
+    assert [param["order"] for param in by_name["republish"]["params"].values()] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_one_action(broker: TestBroker) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import trio
 
+from trioemqx.rules.eventcolumns import CLASSES
+from trioemqx.rules.events import EVENTS, EventType
 from trioemqx.testing import ApiAnswer, TestBroker
 
 SQL = 'SELECT payload.x AS x, clientid FROM "t/#" WHERE x > 0'
@@ -331,6 +333,12 @@ async def test_sql_is_tried_and_nothing_kept(broker: TestBroker) -> None:
     missing = await attempt(broker, 'SELECT nothing, payload.msg AS m FROM "t/#"', {"topic": "t/1"})
     assert missing.data == {"nothing": "undefined", "m": "hello"}
     assert await ids(broker) == []
+
+
+@pytest.mark.parametrize("event", EVENTS[1:], ids=lambda event: event.name)
+async def test_a_try_has_every_column_that_the_event_has(broker: TestBroker, event: EventType) -> None:
+    tried = (await attempt(broker, f'SELECT * FROM "{event.topic}"', {})).data
+    assert set(tried) == {*CLASSES[event.name].getters, "metadata"}
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,16 @@ async def test_a_rule_is_written_and_tried(dashboard: Page, broker: TestBroker) 
     await dashboard.do("choose", at="[data-add-action='0']", value="republish")
     await dashboard.label("Target Topic", "hot/${clientid}")
     await dashboard.label("Payload Template", "${t}")
+    await dashboard.label("User Properties", '{"from": "${clientid}"}')
     await dashboard.click("[data-save]")
     await dashboard.wait("h1:has-text('rule:')")
     sensor = await broker.client("kitchen")
     await sensor.publish("sensors/1", b'{"t": 15}', qos=1)
     await sensor.publish("sensors/1", b'{"t": 30}', qos=1)
-    assert await hot.message() == ("hot/kitchen", b"30")
+    packet = await hot.receive_publish()
+    assert (packet.topic, packet.payload) == ("hot/kitchen", b"30")
+    assert packet.properties is not None
+    assert packet.properties.user_property == [("from", "kitchen")]
     await dashboard.visit("rules")
     row = await dashboard.do("texts", at="tbody td.num")
     assert row[:2] == ["2", "1"]  # matched, passed

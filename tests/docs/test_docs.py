@@ -239,6 +239,7 @@ def test_every_alarm_is_documented() -> None:
     }
     told = {
         "name",
+        "alarm",
         "f'{name}_crashed'",
         "f'{alarm}/{plugin}'",
         "API_CRASHING",

@@ -18,7 +18,8 @@ from trioemqx import cli, scaffold
 from trioemqx.config.model import PluginsConfig
 from trioemqx.services.plugins import settings, watch
 from trioemqx.services.plugins.context import Context
-from trioemqx.services.plugins.parts import AlarmsPart, BansPart, BrokerPart, MetricsPart, RetainedPart
+from trioemqx.services.plugins.messaging import BrokerPart, RetainedPart
+from trioemqx.services.plugins.parts import AlarmsPart, BansPart, MetricsPart
 from trioemqx.services.plugins.rules import RulesPart
 from trioemqx.services.plugins.web import HttpPart
 from trioemqx.testing import TestBroker, running

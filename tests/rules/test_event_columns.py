@@ -237,6 +237,10 @@ def test_headers_leave_out_what_is_no_value() -> None:
     headers: Any = columns["headers"]
     assert (headers["username"], headers["hops"], headers["pair"]) == ("ops", 1, [1, 2])
     assert "object" not in headers
+    assert "protocol" not in headers, "it is nobody's"
+    sent.proto_ver = 4
+    of_client: Any = eventcolumns.published(sent, NODE, NOW)["headers"]
+    assert (of_client["protocol"], of_client["proto_ver"]) == ("mqtt", 4)
     assert columns["flags"] == {"retain": False, "dup": False, "sys": True}
 
 

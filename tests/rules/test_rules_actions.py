@@ -8,7 +8,7 @@ from rules_helpers import NOTHING, Recorder, action_counts, counts, rule
 
 from trioemqx.services.rulekit import ActionFailed
 from trioemqx.testing import TestBroker, running
-from trioemqx.types import Message
+from trioemqx.types import Message, Properties
 
 ALL = 'SELECT * FROM "t/#"'
 
@@ -172,6 +172,104 @@ async def test_payloads_of_a_republished_message(broker: TestBroker) -> None:
     ]
 
 
+# -- properties of a republished message -------------------------------------------------------------------------------
+
+
+async def test_properties_of_a_republished_message(broker: TestBroker) -> None:
+    """Names and values may have placeholders; what stands for nothing is left out."""
+    watcher = await broker.client("watcher", version=5, subscribe="out", qos=1)
+    mqtt = {
+        "Payload-Format-Indicator": 1,
+        "message_expiry_interval": "${payload.ttl}",
+        "${payload.name}": "${pub_props.Content-Type}",
+        "Response-Topic": "answers/${clientid}",
+        "Correlation-Data": "${pub_props.Correlation-Data}",
+    }
+    user = {"from": "${clientid}", "k-${qos}": "${payload.ttl}", "nothing": "${nothing}", "n": 1, "b": True}
+    await rule(broker, ALL, republish("out", mqtt_properties=mqtt, user_properties=user))
+    pump = await broker.client("pump", version=5)
+    given = Properties()
+    given.content_type, given.correlation_data = "text/x", b"\xff"
+    await pump.publish("t/1", b'{"ttl":60,"name":"Content-Type"}', qos=1, properties=given)
+    found = (await watcher.receive_publish()).properties
+    assert found is not None
+    assert found.as_dict() == {
+        "payload_format_indicator": 1,
+        "message_expiry_interval": 60,
+        "content_type": "text/x",
+        "response_topic": "answers/pump",
+        "correlation_data": b"\xff",
+        "user_property": [("from", "pump"), ("k-1", "60"), ("nothing", "undefined"), ("n", "1"), ("b", "true")],
+    }
+    await pump.publish("t/1", b'{"ttl":"60","name":"content-type"}', qos=1)
+    found = (await watcher.receive_publish()).properties
+    assert found is not None
+    assert (found.message_expiry_interval, found.content_type, found.correlation_data) == (60, None, None)
+
+
+async def test_a_republished_message_has_no_properties_of_its_own(broker: TestBroker) -> None:
+    watcher = await broker.client("watcher", version=5, subscribe="out")
+    await rule(broker, ALL, republish("out", mqtt_properties={}, user_properties={}))
+    given = Properties()
+    given.content_type = "x"
+    await (await broker.client("pump", version=5)).publish("t/1", b"x", qos=1, properties=given)
+    assert (await watcher.receive_publish()).properties is None
+
+
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [
+        ({"mqtt_properties": []}, "{invalid_data_type,{object,[]}}"),
+        ({"user_properties": "x"}, "{invalid_data_type,{object,<<"),
+        ({"mqtt_properties": {"Topic-Alias": 1}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Content-Type": None}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Content-Type": "a\0b"}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Payload-Format-Indicator": 2}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Message-Expiry-Interval": "soon"}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Message-Expiry-Interval": 1 << 32}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Response-Topic": "a/#"}}, "{invalid_value,mqtt_properties}"),
+        ({"mqtt_properties": {"Correlation-Data": "x" * 65536}}, "{invalid_value,mqtt_properties}"),
+        ({"user_properties": {"k": {}}}, "{invalid_value,user_properties}"),
+        ({"user_properties": {"k" * 65536: "v"}}, "{invalid_value,user_properties}"),
+        ({"user_properties": {f"k{n}": "v" for n in range(101)}}, "{too_many,user_properties}"),
+    ],
+)
+async def test_properties_that_no_message_can_have_are_refused(
+    broker: TestBroker, params: dict[str, object], shown: str
+) -> None:
+    body = {"rawsql": ALL, "actions": [republish("out", **params)]}
+    answer = await broker.api("POST", "/rules", body)
+    assert (answer.code, answer.message.startswith("Bad Arguments: " + shown)) == (400, True), answer.message
+    assert (await broker.api("GET", "/rules")).data == []
+
+
+@pytest.mark.parametrize(
+    ("params", "payload"),
+    [
+        ({"mqtt_properties": {"${payload}": "1"}}, b"Topic-Alias"),
+        ({"mqtt_properties": {"${payload}": "x"}}, b"\xff"),
+        ({"mqtt_properties": {"Content-Type": "${payload}"}}, b"\xff"),
+        ({"mqtt_properties": {"Content-Type": "${payload.x}"}}, b'{"x":1}'),
+        ({"mqtt_properties": {"Correlation-Data": "${payload}"}}, b"x" * 65536),
+        ({"mqtt_properties": {"Correlation-Data": "${payload.x}"}}, b'{"x":1}'),
+        ({"mqtt_properties": {"Message-Expiry-Interval": "${payload.x}"}}, b'{"x":-1}'),
+        ({"mqtt_properties": {"Message-Expiry-Interval": "${payload.x}"}}, b'{"x":true}'),
+        ({"mqtt_properties": {"Message-Expiry-Interval": "${payload}"}}, b"9" * 5000),
+        ({"mqtt_properties": {"Response-Topic": "${payload}"}}, b"+"),
+        ({"user_properties": {"k": "${payload}"}}, b"\xff"),
+        ({"user_properties": {"${payload}": "v"}}, b"a\0"),
+        ({"user_properties": {"k": "${payload}"}}, b"x" * 65536),
+    ],
+)
+async def test_a_property_that_a_placeholder_spoils_fails_the_action(
+    broker: TestBroker, params: dict[str, object], payload: bytes
+) -> None:
+    entry = await rule(broker, ALL, republish("out", **params))
+    publish(broker, payload=payload)
+    assert action_counts(entry) == {"taken": 1, "failed": 1}
+    assert broker.alarms() == {}
+
+
 async def test_an_event_is_republished(broker: TestBroker) -> None:
     watcher = await broker.client("watcher", subscribe="who")
     sql = 'SELECT clientid FROM "$events/client_connected"'
@@ -240,8 +338,6 @@ async def test_events_of_republished_messages_come_to_an_end_too(broker: TestBro
 async def test_clients_cannot_set_the_headers_that_count_hops(broker: TestBroker) -> None:
     watcher = await broker.client("watcher", subscribe="out")
     await rule(broker, ALL, republish("out"))
-    from trioemqx.types import Properties
-
     properties = Properties()
     properties.user_property = [("rule_hops", "100"), ("republish_by", "x"), ("event", "1")]
     await (await broker.client("pump")).publish("t/1", b"x", qos=1, properties=properties)

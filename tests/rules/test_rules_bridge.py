@@ -45,6 +45,27 @@ async def test_a_message_goes_to_the_other_broker() -> None:
         assert {client.clientid[:5] for client in far.node.clients()} == {"link_", "watch"}
 
 
+@pytest.mark.parametrize(
+    ("given", "qos"), [({}, 1), ({"forward_qos": 2}, 2), ({"forward_qos": "${q}"}, 0), ({"forward_qos": "-1"}, 1)]
+)
+async def test_the_qos_of_a_forwarded_message(given: dict[str, object], qos: int) -> None:
+    async with two(mountpoint="") as (near, far):
+        watcher = await far.client("watcher", subscribe="t/#", qos=2)
+        await rule(near, 'SELECT payload.q AS q FROM "t/#"', forward(payload_tmpl="${q}", **given))
+        near.node.publish(Message("t/1", b'{"q":0}', 1))
+        packet = await watcher.receive_publish()
+        assert (packet.payload, packet.qos) == (b"0", qos)
+
+
+async def test_a_qos_that_is_none_fails() -> None:
+    async with two() as (near, _):
+        entry = await rule(near, SQL, forward(forward_qos="${x}"))
+        near.node.publish(Message("t/1", b'{"x":3}', 1))
+        assert action_counts(entry) == {"taken": 1, "failed": 1}
+        answer = await near.api("POST", "/rules", {"rawsql": SQL, "actions": [forward(forward_qos=3)]})
+        assert answer.message == "Bad Arguments: {invalid_value,forward_qos}"
+
+
 async def test_what_has_no_message_or_a_wildcard_fails() -> None:
     async with two() as (near, _):
         event = await rule(near, 'SELECT clientid FROM "$events/client_connected"', forward())
@@ -104,6 +125,25 @@ async def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:
             await near.node.rules.update("r", {"enabled": False})
             await near.node.rules.resources.delete("b")
     assert not list((tmp_path / "rules").iterdir())
+
+
+async def test_an_import_in_place_of_a_bridge_takes_over_its_queue(tmp_path: Path) -> None:
+    """The old one has let go of the folder before the new one wants it."""
+    async with running(listen=True) as far, running({"node": {"data_dir": str(tmp_path)}}, listen=True) as near:
+        config = {"address": f"127.0.0.1:{far.port}", "pool_size": 1, "clientid": "c", "disk_cache": "on"}
+        resource = {"id": "b", "type": "bridge_mqtt", "config": {**config, "mountpoint": ""}}
+        assert (await near.api("POST", "/resources", resource)).code == 0
+        entry = await rule(near, SQL, forward(payload_tmpl="${x}"), id="r")
+        watcher = await far.client("watcher", subscribe="t/#", qos=1)
+        await near.node.rules.transfer.take([resource], [], "4.4")
+        with trio.fail_after(5):
+            while not near.node.rules.resources.find("b").alive:  # type: ignore[union-attr]
+                await trio.sleep(0.01)
+        assert near.alarms() == {}
+        near.node.publish(Message("t/1", b'{"x":1}', 1))
+        with trio.fail_after(5):
+            assert await watcher.message() == ("t/1", b"1")
+        assert entry.active
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import trio
 from rules_helpers import Recorder, counts, listening, rule
 
 from trioemqx.codec.control import Suback, Subscribe, Unsuback, Unsubscribe
+from trioemqx.codec.packets import PUBACK, PUBREC, Ack
+from trioemqx.rules.sql import UNDEFINED
 from trioemqx.testing import Refused, TestBroker, Will, running
 from trioemqx.types import Message, Properties, SubOpts
 
@@ -229,6 +231,53 @@ async def test_properties_of_the_packets_that_events_are_about(broker: TestBroke
     await client.disconnect(0, properties)
     await trio.sleep(1)
     assert [out["said"] for out in recorder.outputs] == [said, {}, said, {**said, "Reason-String": "bye"}]
+
+
+@pytest.mark.parametrize(("qos", "kind"), [(1, PUBACK), (2, PUBREC)])
+async def test_properties_of_an_acknowledgement(broker: TestBroker, recorder: Recorder, qos: int, kind: int) -> None:
+    sql = "SELECT topic, qos, puback_props AS said, puback_props.'Reason-String' AS why"
+    await rule(broker, f'{sql} FROM "$events/message_acked"', "record")
+    viewer = await broker.client("viewer", version=5, subscribe="t", qos=qos)
+    viewer.auto_ack = False
+    properties = props(reason_string="written", user_property=[("k", "1"), ("k", "2")])
+    for given in (properties, None):
+        broker.node.publish(Message("t", b"x", qos))
+        packet = await viewer.receive_publish()
+        await viewer.send(Ack(kind, packet.packet_id, 0, given))
+    await trio.sleep(0.1)
+    said = {
+        "Reason-String": "written",
+        "User-Property": {"k": "2"},
+        "User-Property-Pairs": [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}],
+    }
+    first, second = recorder.outputs
+    assert first == {"topic": "t", "qos": qos, "said": said, "why": "written"}
+    assert (second["said"], second["why"]) == ({}, UNDEFINED)
+    assert broker.node.broker.registry.sessions["viewer"].info.said is None, "it holds for the event only"
+
+
+async def test_an_acknowledgement_of_mqtt_3_has_no_properties(broker: TestBroker, recorder: Recorder) -> None:
+    await rule(broker, 'SELECT puback_props FROM "$events/message_acked"', "record")
+    viewer = await broker.client("viewer", version=4, subscribe="t", qos=1)
+    broker.node.publish(Message("t", b"x", 1))
+    await viewer.message()
+    await viewer.ping()
+    assert recorder.outputs == [{"puback_props": {}}]
+
+
+async def test_properties_of_a_connect_are_those_of_its_events(broker: TestBroker, recorder: Recorder) -> None:
+    sources = '"$events/client_connected", "$events/client_connack"'
+    await rule(broker, f"SELECT conn_props, expiry_interval, receive_maximum AS window FROM {sources}", "record")
+    given = props(session_expiry_interval=60, receive_maximum=7, user_property=[("k", "v")])
+    await broker.client("c", version=5, properties=given)
+    wanted = {
+        "Session-Expiry-Interval": 60,
+        "Receive-Maximum": 7,
+        "User-Property": {"k": "v"},
+        "User-Property-Pairs": [{"key": "k", "value": "v"}],
+    }
+    assert [(out["conn_props"], out["expiry_interval"]) for out in recorder.outputs] == [(wanted, 60)] * 2
+    assert recorder.outputs[0]["window"] == 7
 
 
 async def test_access_decisions() -> None:

@@ -181,3 +181,23 @@ async def test_requests_of_a_client_come_in_order() -> None:
             of_client = [body["x"] for body in requests if body["clientid"] == f"c{client}"]
             assert of_client == sorted(of_client)
         assert server.connections <= 9, "kept alive, and one for the look at the start"
+
+
+@pytest.mark.parametrize(
+    ("config", "params", "sent"),
+    [
+        ({"content_type": "text/a"}, {}, "text/a"),
+        ({"headers": {"Content-Type": "text/b"}, "content_type": "text/a"}, {}, "text/b"),
+        ({"headers": {"Content-Type": "text/b"}}, {"headers": {"content-type": "text/c"}}, "text/c"),
+        ({"headers": {"Content-Type": "text/b"}}, {"headers": {"x": "y"}}, "text/b"),
+        ({}, {"headers": {}}, "application/json"),
+    ],
+)
+async def test_the_content_type_of_a_resource_is_for_actions_without_one(
+    config: dict[str, object], params: dict[str, object], sent: str
+) -> None:
+    async with world(**config) as (broker, server):
+        await rule(broker, SQL, send(**params))
+        publish(broker)
+        (request,) = await server.asked(1)
+        assert request.headers["content-type"] == sent

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sql_helpers import alike, marked, rule, selects
+from sql_helpers import FUNCTIONS, alike, marked, rule, selects
 
 from trioemqx.rules.sql import Columns, EvalError, SqlError
 
-CASES = json.loads((Path(__file__).parent / "rule_sql_cases.json").read_text("utf-8"))
+HERE = Path(__file__).parent
+CASES = json.loads((HERE / "rule_sql_cases.json").read_text("utf-8"))
+EDGES = json.loads((HERE / "sql_edge_cases.json").read_text("utf-8"))
+"""What the description of the language says at its edges: every function with odd arguments, and what is no SQL."""
 
 
 def outcome(sql: str, columns: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +50,20 @@ def test_there_are_many_cases() -> None:
 def test_case(case: dict[str, Any]) -> None:
     found = outcome(case["sql"], marked(case["event"]))
     assert alike(found, marked(case["expect"])), (case["about"], found)
+
+
+def test_edges() -> None:
+    """All of them in one go, since there are many; each that is wrong is told."""
+    assert len(EDGES) > 900
+    found = [(edge, outcome(edge["sql"], marked(edge["event"]))) for edge in EDGES]
+    wrong = [(edge["sql"], edge["event"], got) for edge, got in found if not alike(got, marked(edge["expect"]))]
+    assert wrong == []
+
+
+def test_every_function_is_at_an_edge() -> None:
+    text = " ".join(edge["sql"] for edge in EDGES)
+    missing = [function.name for function in FUNCTIONS if not re.search(rf"\b{function.name}\(", text)]
+    assert missing == []
 
 
 def test_floats_and_integers_are_told_apart() -> None:

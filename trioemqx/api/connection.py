@@ -160,6 +160,7 @@ class Connection(TCPServer):
 
     @protocol.setter
     def protocol(self, wrapper: Any) -> None:
+        """Speak our HTTP/1.1 where the server would have put its own wrapper."""
         self._http1 = Http1.instead_of(wrapper)
 
     async def _read_data(self) -> None:

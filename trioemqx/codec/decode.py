@@ -103,11 +103,13 @@ class _Body:
         self.end = len(frame)
 
     def byte(self) -> int:
+        """The next byte."""
         value = read_byte(self.frame, self.at, self.end)
         self.at += 1
         return value
 
     def text(self) -> str:
+        """The next string, which has to be valid UTF-8."""
         value, self.at = read_utf8(self.frame, self.at, self.end, self.strict)
         return value
 
@@ -127,6 +129,7 @@ class _Body:
         return found
 
     def code(self, allowed: frozenset[int]) -> int:
+        """The next byte, one of the reason codes that are allowed here."""
         value = self.byte()
         if value not in allowed:
             raise ProtocolError(0x82, f"reason code {value:#04x} is not allowed in {PACKET_NAMES[self.kind]}")

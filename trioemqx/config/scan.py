@@ -41,6 +41,7 @@ class _Scanner:
         self.arrays: dict[KeyPath, int] = {}
 
     def run(self) -> dict[KeyPath, int]:
+        """Scan the whole text; gives where everything in it stands."""
         table: KeyPath = ()
         self.skip_blank()
         while self.at < len(self.text):
@@ -104,6 +105,7 @@ class _Scanner:
             self.at += 1
 
     def bare(self) -> str:
+        """A key without quotes."""
         start = self.at
         while self.text[self.at] not in _BARE_END:
             self.at += 1
@@ -139,6 +141,7 @@ class _Scanner:
                 self.at += 1
 
     def array(self, path: KeyPath) -> None:
+        """`[…]` behind a key, with the place of each element."""
         self.at += 1
         index = 0
         self.skip_blank()
@@ -150,6 +153,7 @@ class _Scanner:
         self.at += 1
 
     def inline_table(self, path: KeyPath) -> None:
+        """`{…}` behind a key."""
         self.at += 1
         self.skip_blank()
         while self.text[self.at] != "}":
@@ -158,6 +162,7 @@ class _Scanner:
         self.at += 1
 
     def comma(self) -> None:
+        """Over a comma, if there is one, and the white space around it."""
         self.skip_blank()
         if self.text[self.at] == ",":
             self.at += 1

@@ -231,7 +231,7 @@ class Channel:
         elif kind == PUBACK and session is not None:
             ack = decode_ack(frame, self.version)
             self.broker.metrics.packets_puback_received += 1
-            session.puback(ack.packet_id)
+            session.puback(ack.packet_id, ack.properties)
         elif kind == PUBREC or kind == PUBREL or kind == PUBCOMP:  # noqa: SIM109 - a tuple would be built each time
             acks.handle_ack(self, decode_ack(frame, self.version))
         elif kind == PINGREQ:

@@ -21,7 +21,7 @@ from trioemqx.core.sender import SendCounters, Sender
 from trioemqx.core.subscription import Subscription
 from trioemqx.core.traffic import Traffic
 from trioemqx.core.zone import Zone
-from trioemqx.types import ClientInfo, Message
+from trioemqx.types import ClientInfo, Message, Properties
 
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
@@ -349,7 +349,7 @@ class Session(Sender):
 
     # -- acknowledgements of the client ------------------------------------------------------------------------------
 
-    def puback(self, packet_id: int) -> None:
+    def puback(self, packet_id: int, properties: Properties | None = None) -> None:
         """PUBACK: the QoS 1 message has arrived; its slot is free [MQTT-4.3.2-3]."""
         metrics = self.broker.metrics
         delivery = self.inflight.get(packet_id)
@@ -360,12 +360,12 @@ class Session(Sender):
             metrics.packets_puback_inuse += 1
             return
         self._finish(packet_id)
-        self._acked(delivery)
+        self._acked(delivery, properties)
         self._completed(delivery.message, delivery.first_at)
         if self.backlog or self.mqueue:
             self.pull()
 
-    def pubrec(self, packet_id: int, code: int) -> int:
+    def pubrec(self, packet_id: int, code: int, properties: Properties | None = None) -> int:
         """PUBREC: the QoS 2 message has arrived. Returns the reason code of the PUBREL to send, or -1 for none.
 
         A refusal (code >= 0x80) ends the exchange [MQTT5 4.3.3] without a PUBREL.
@@ -381,7 +381,7 @@ class Session(Sender):
         if delivery.state == RELEASED:  # our PUBREL may have been lost with the old connection
             metrics.packets_pubrec_inuse += 1
             return 0
-        self._acked(delivery)
+        self._acked(delivery, properties)
         if code >= 0x80:
             self._finish(packet_id)
             self.pull()
@@ -482,8 +482,11 @@ class Session(Sender):
         if self.backlog:
             self.backlog.pop(packet_id, None)
 
-    def _acked(self, delivery: Delivery) -> None:
+    def _acked(self, delivery: Delivery, properties: Properties | None) -> None:
+        """Count, and tell of, an acknowledgement with these properties."""
         self.broker.metrics.messages_acked += 1
         hooks = self.broker.hooks
         if hooks.message_acked:
+            self.info.said = properties
             hooks.notify(hooks.message_acked, "message_acked", self.info, delivery.message.with_qos(delivery.qos))
+            self.info.said = None

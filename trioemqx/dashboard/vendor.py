@@ -75,6 +75,7 @@ def fetch(package: dict[str, Any], *, update: bool) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """Fetch every package and compare it with the manifest, or write that with `--update`; 1 when files differ."""
     update = "--update" in arguments
     packages = manifest()
     for package in packages:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from trioemqx.rules import requests
-from trioemqx.rules.branches import Branches, BranchHost
+from trioemqx.rules.branches import Branches
 from trioemqx.rules.entries import RuleEntry
 from trioemqx.rules.errors import RuleError
+from trioemqx.rules.guarded import GuardHost
 from trioemqx.rules.lookup import Lookup
 from trioemqx.rules.records import RuleRecord
 from trioemqx.rules.requests import RequestHost
@@ -21,7 +22,7 @@ from trioemqx.rules.sql import Rule
 from trioemqx.rules.steps import Step, inherit, make_steps
 
 
-class ActivationHost(RequestHost, BranchHost, Protocol):
+class ActivationHost(RequestHost, GuardHost, Protocol):
     """What activating needs of the rule engine."""
 
     def rules_changed(self) -> None:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
-from trioemqx.metrics import Metrics
+from trioemqx.rules.guarded import GuardHost, guarded
 from trioemqx.rules.steps import Step, all_steps
-from trioemqx.services.alarms import Alarms
-from trioemqx.services.supervise import GaveUp, supervise
-
-log = logging.getLogger("trioemqx.rules")
 
 DRAIN_SECONDS: Final = 5.0
 """What the workers of an action that is no longer needed have left to do their work."""
 
 
-class BranchHost(Protocol):
-    """What workers need of the rule engine."""
-
-    alarms: Alarms
-    metrics: Metrics
-
-
 class Branches:
     """The tasks of queues. Between `run`s, queues only fill."""
 
-    def __init__(self, host: BranchHost) -> None:
+    def __init__(self, host: GuardHost) -> None:
         self._host = host
         self._nursery: trio.Nursery | None = None
         self._scopes: dict[Step, trio.CancelScope] = {}
@@ -92,16 +80,6 @@ class Branches:
         queue = step.queue
         if queue is None:
             return
-        name = f"rule_action_crashed/{step.id}"
-        alarms = self._host.alarms
+        alarm = f"rule_action_crashed/{step.id}"
         with scope:
-            try:
-                await supervise(
-                    f"rule action {step.id}",
-                    queue.run,
-                    metrics=self._host.metrics,
-                    on_crash=lambda _, error: alarms.activate(name, {"error": f"{type(error).__name__}: {error}"}),
-                    on_recovered=lambda _: alarms.deactivate(name),
-                )
-            except GaveUp as error:
-                log.critical("%s; it stays off until its rule is enabled again", error)
+            await guarded(self._host, f"rule action {step.id}", alarm, queue.run, "its rule is enabled again")

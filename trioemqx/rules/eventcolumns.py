@@ -139,7 +139,7 @@ class Acked(EventColumns):
     """A message that a subscriber has acknowledged."""
 
     __slots__ = ()
-    getters = _columns("message.acked", _ID, _FROM, _RECEIVER, _MESSAGE, {"puback_props": lambda e: {}})
+    getters = _columns("message.acked", _ID, _FROM, _RECEIVER, _MESSAGE, {"puback_props": packet_properties})
 
 
 class Dropped(EventColumns):

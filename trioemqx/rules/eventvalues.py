@@ -24,6 +24,7 @@ def filled(value: str | None) -> Value:
 
 
 def given(value: str | None) -> Value:
+    """A text that may be missing, but may be empty."""
     return UNDEFINED if value is None else value
 
 
@@ -58,10 +59,11 @@ def headers(columns: Any) -> Value:
     found: dict[str, Value] = {
         "username": given(message.username),
         "peerhost": filled(message.peerhost),
-        "protocol": "mqtt",
-        "proto_ver": message.proto_ver,
         "properties": properties_map(message.properties),
     }
+    if message.proto_ver:  # of a client; programs, rules and the API speak no protocol
+        found["protocol"] = "mqtt"
+        found["proto_ver"] = message.proto_ver
     for name, header in (message.headers or {}).items():
         try:
             found[name] = value_from(header)
@@ -71,6 +73,7 @@ def headers(columns: Any) -> Value:
 
 
 def peer(host: str, port: int) -> str:
+    """`host:port`, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -16,13 +16,15 @@ from trioemqx.services.rulekit import Resource, ResourceType
 
 @attrs.define(eq=False)
 class ResourceEntry:
-    """One resource. `link` is its connection, None until the first one; `alive` is what was seen last."""
+    """One resource. `link` is its connection, None until the first one; `alive` is what was seen last. `leaving` are
+    those of the resource whose place it took: they end before it has one, since both may want the same files."""
 
     record: ResourceRecord
     link: Resource | None = None
     alive: bool = False
     problem: str = ""
     deleted: bool = False
+    leaving: list[Resource] = attrs.field(factory=list)
     scope: trio.CancelScope | None = None
     changing: trio.Lock = attrs.field(factory=trio.Lock)
 

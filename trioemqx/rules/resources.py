@@ -10,11 +10,11 @@ import trio
 
 from trioemqx.rules import files, links, resource_requests
 from trioemqx.rules.errors import RuleError, bad_arguments, no_resource
+from trioemqx.rules.guarded import guarded
 from trioemqx.rules.records import Records, ResourceRecord, checked_text
 from trioemqx.rules.resource_entries import ResourceEntry, ResourceHost
 from trioemqx.rules.terms import term
 from trioemqx.services.rulekit import Resource, ResourceFailed
-from trioemqx.services.supervise import GaveUp, supervise
 
 log = logging.getLogger("trioemqx.rules")
 
@@ -63,7 +63,11 @@ class Resources:
         entry = self._entries[record.id] = ResourceEntry(record)
         if before is not None:
             before.deleted = True
-            self._let_go(before, before.link)
+            entry.changing = before.changing
+            entry.scope, before.scope = before.scope, None
+            entry.leaving, before.leaving = before.leaving, []
+            if before.link is not None:
+                entry.leaving.append(before.link)
             self._host.alarms.deactivate(before.alarm)
         return entry
 
@@ -199,11 +203,13 @@ class Resources:
         return link
 
     async def _end(self, entry: ResourceEntry, link: Resource | None = None) -> None:
-        """End its connection, if there is one, or the one that it nearly had."""
+        """End its connection, if there is one, or the one that it nearly had, and what it is to end besides."""
         link, entry.link = link or entry.link, None
+        leaving, entry.leaving = entry.leaving, []
         with trio.CancelScope(shield=True):
-            if link is not None:
-                await links.closed(link)
+            for each in (*leaving, link):
+                if each is not None:
+                    await links.closed(each)
         self._cut(entry)
 
     def _let_go(self, entry: ResourceEntry, link: Resource | None) -> None:
@@ -249,19 +255,12 @@ class Resources:
             self._nursery.start_soon(self._background, entry, link, entry.scope)
 
     async def _background(self, entry: ResourceEntry, link: Resource, scope: trio.CancelScope) -> None:
-        name = f"resource_crashed/{entry.record.id}"
-        alarms = self._host.alarms
+        name = entry.record.id
         with scope:
-            try:
-                await supervise(
-                    f"resource {entry.record.id}",
-                    link.run,
-                    metrics=self._host.metrics,
-                    on_crash=lambda _, error: alarms.activate(name, {"error": f"{type(error).__name__}: {error}"}),
-                    on_recovered=lambda _: alarms.deactivate(name),
-                )
-            except GaveUp as error:
-                log.critical("%s; it stays off until it is connected again", error)
+            error = await guarded(
+                self._host, f"resource {name}", f"resource_crashed/{name}", link.run, "it is connected again"
+            )
+            if error is not None:
                 self._down(entry, str(error))
 
     async def _poll(self) -> None:

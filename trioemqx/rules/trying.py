@@ -11,6 +11,7 @@ import msgspec
 from trioemqx.core.topics import matches
 from trioemqx.rules import requests
 from trioemqx.rules.errors import NOT_FOUND, RuleError, bad_arguments, required
+from trioemqx.rules.eventcolumns import CLASSES
 from trioemqx.rules.events import EVENTS, EventType, event_of
 from trioemqx.rules.requests import RequestHost
 from trioemqx.rules.sql import UNDEFINED, Columns, EvalError, Rule, Value
@@ -103,7 +104,7 @@ def _check_topic(rule: Rule, topic: Any) -> None:
 
 def samples(event: EventType, node: str, now: int) -> dict[str, Value]:
     """Columns of an event with examples in them. `now` is in milliseconds."""
-    names = (*event.columns, *(("headers",) if event.is_message else ()))
+    names = CLASSES[event.name].getters
     found = {name: _SAMPLES[name] for name in names if name in _SAMPLES}
     if "from_clientid" in names:
         found.update(_DELIVERY)

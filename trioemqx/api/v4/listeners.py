@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from trioemqx.api.host import ApiHost
 from trioemqx.errors import ListenerError
-from trioemqx.services.ctl.listeners import ORDER, listener_row
+from trioemqx.services.ctl.listeners import ORDER, http_row, listener_row
 from trioemqx.services.filters import term
 from trioemqx.services.web import ApiError, Call, PlainText, get, put
 from trioemqx.services.web.answers import UNKNOWN_ERROR
 from trioemqx.services.web.schema import FLAG, NODE, WHOLE, record, rows, table, texts, wholes
-
-if TYPE_CHECKING:
-    from trioemqx.api.server import HttpServer
 
 LISTENER: Final = record(
     {
@@ -36,22 +33,9 @@ def found(host: ApiHost) -> list[dict[str, object]]:
     servers = host.api.servers if host.api is not None else ()
     return [
         *(listener_row(listener) for listener in running if not listener.config.websocket),
-        *(server_row(server) for server in servers),
+        *(http_row(server) for server in servers),
         *(listener_row(listener) for listener in running if listener.config.websocket),
     ]
-
-
-def server_row(server: HttpServer) -> dict[str, object]:
-    """A listener of the HTTP API."""
-    config = server.config
-    return {
-        "protocol": server.id,
-        "listen_on": str(config.bind) if config.bind is not None and config.bind.port else server.address,
-        "acceptors": config.acceptors,
-        "max_conns": config.max_clients,
-        "current_conns": len(server.streams),
-        "shutdown_count": [],
-    }
 
 
 def list_all(call: Call) -> object:

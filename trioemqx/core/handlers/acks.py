@@ -19,7 +19,7 @@ def handle_ack(channel: Channel, ack: Ack) -> None:
     metrics = channel.broker.metrics
     if ack.kind == PUBREC:
         metrics.packets_pubrec_received += 1
-        code = session.pubrec(ack.packet_id, ack.code)
+        code = session.pubrec(ack.packet_id, ack.code, ack.properties)
         if code >= 0:
             if session.journal is not None:
                 session.journal.gate(channel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from trioemqx.core.topics import is_wildcard
+from trioemqx.rules.actions.qos import AS_ORIGINAL, TargetQos
 from trioemqx.rules.actions.rendering import text_of
 from trioemqx.rules.template import Template
 from trioemqx.rules.types.bridge_mqtt import BridgeResource
@@ -34,6 +35,7 @@ class Forward(DirectAction):
         self._resource = setup.resource
         self._topic = Template(topic) if topic else None
         self._payload = Template(setup.params.get("payload_tmpl", ""))
+        self._qos = TargetQos(setup.params.get("forward_qos", AS_ORIGINAL), "forward_qos")
 
     def run(self, output: Output, env: RuleEvent) -> None:
         """Hand it over."""
@@ -45,7 +47,7 @@ class Forward(DirectAction):
         topic = message.topic if self._topic is None else text_of(self._topic, output)
         if is_wildcard(topic):
             raise ActionFailed(f"wildcard_topic_not_allowed_for_publish: {topic:.200}")
-        bridge.send(topic, self._payload.body(output), message.qos, message.retain)
+        bridge.send(topic, self._payload.body(output), self._qos.of(output, env), message.retain)
 
 
 DATA_TO_MQTT_BROKER: Final = ActionType(
@@ -59,6 +61,10 @@ DATA_TO_MQTT_BROKER: Final = ActionType(
         RuleParam("payload_tmpl", default="", input="textarea", title=Words("Payload Template", "消息内容模板"),
             description=Words("May have placeholders; empty: everything that was selected, as JSON",
                 "可以使用占位符; 为空时使用所有选出的字段 (JSON)")),
+        RuleParam("forward_qos", ("number", "string"), enum=(-1, 0, 1, 2, "${qos}"), input="editable_select",
+            title=Words("Forward QoS", "转发 QoS"),
+            description=Words("0, 1, 2, a placeholder, or -1 for that of the message, as without it",
+                "0, 1, 2, 占位符, 或者 -1 表示原消息的 QoS (默认)")),
     ),
     title=Words("Data bridge to MQTT Broker", "桥接数据到 MQTT Broker"),
     description=Words("Bridge data to another MQTT broker", "桥接数据到另一个 MQTT Broker"),

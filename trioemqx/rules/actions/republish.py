@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trioemqx.config.rules import RuleEngineConfig
 from trioemqx.core.topics import is_wildcard
 from trioemqx.errors import ProtocolError
+from trioemqx.rules.actions.properties import PublishProperties
+from trioemqx.rules.actions.qos import TargetQos, fixed
 from trioemqx.rules.actions.rendering import text_of
 from trioemqx.rules.template import Template
 from trioemqx.services.rulekit import (
@@ -30,11 +31,8 @@ BY: Final = "republish_by"
 """The header with the action that a message comes from."""
 HOPS: Final = "rule_hops"
 """The header that counts how often a message was republished, one after the other."""
-_QOS: Final[dict[object, int]] = {0: 0, 1: 1, 2: 2, "0": 0, "1": 1, "2": 2}
 _RETAIN: Final[dict[object, bool]] = {1: True, 0: False, "1": True, "0": False, "true": True, "false": False}
 MAX_TOPIC: Final = 65535
-AS_ORIGINAL: Final = -1
-"""The QoS that stands for that of the message that the event is about."""
 
 
 class RepublishHost(Protocol):
@@ -71,8 +69,9 @@ class Republish(DirectAction):
         self._host = host
         self._topic = Template(topic)
         self._payload = Template(params.get("payload_tmpl", "${payload}"))
-        self._qos = _fixed(params.get("target_qos", 0), {**_QOS, -1: AS_ORIGINAL, "-1": AS_ORIGINAL}, "target_qos")
-        self._retain = _fixed(params.get("target_retain", False), _RETAIN, "target_retain")
+        self._qos = TargetQos(params.get("target_qos", 0), "target_qos")
+        self._retain = fixed(params.get("target_retain", False), _RETAIN, "target_retain")
+        self._properties = PublishProperties.of(params.get("mqtt_properties", {}), params.get("user_properties", {}))
 
     def run(self, output: Output, env: RuleEvent) -> None:
         """Publish."""
@@ -81,8 +80,9 @@ class Republish(DirectAction):
         topic = text_of(self._topic, output)
         if is_wildcard(topic):
             raise ActionFailed(f"wildcard_topic_not_allowed_for_publish: {topic:.200}")
-        qos, retain = self._qos_of(output, env), self._retain_of(output)
-        message = Message(topic, self._payload.body(output), qos, retain, self._id)
+        qos, retain = self._qos.of(output, env), self._retain_of(output)
+        properties = self._properties.render(output) if self._properties is not None else None
+        message = Message(topic, self._payload.body(output), qos, retain, self._id, properties)
         message.headers = {BY: self._id, HOPS: hops + 1}
         if original is not None:
             message.timestamp = original.timestamp
@@ -104,15 +104,6 @@ class Republish(DirectAction):
             raise ActionFailed(f"recursively_republish: the message has been republished {hops} times")
         return hops
 
-    def _qos_of(self, output: Output, event: RuleEvent) -> int:
-        wanted = self._qos
-        if isinstance(wanted, int) and wanted >= 0:
-            return wanted
-        wanted = wanted.value(output) if isinstance(wanted, Template) else event.get("qos") or 0
-        if isinstance(wanted, bool) or not isinstance(wanted, int | str) or wanted not in _QOS:
-            raise ActionFailed(f"bad QoS: {wanted!r:.100}")
-        return _QOS[wanted]
-
     def _retain_of(self, output: Output) -> bool:
         wanted = self._retain
         if isinstance(wanted, bool):
@@ -131,15 +122,6 @@ class Republish(DirectAction):
             metrics.messages_qos1_received += 1
         else:
             metrics.messages_qos2_received += 1
-
-
-def _fixed(value: object, known: Mapping[object, object], name: str) -> Any:
-    """What holds for all results, or the template of it. Raises ParamsRefused."""
-    if isinstance(value, str) and "${" in value:
-        return Template(value)
-    if not isinstance(value, int | str) or value not in known:
-        raise ParamsRefused(f"{{invalid_value,{name}}}")
-    return known[value]
 
 
 def republish(host: RepublishHost) -> ActionType:
@@ -162,6 +144,12 @@ def republish(host: RepublishHost) -> ActionType:
                 title=Words("Payload Template", "消息内容模板"),
                 description=Words("May have placeholders; empty: everything that was selected, as JSON",
                     "可以使用占位符; 为空时使用所有选出的字段 (JSON)")),
+            RuleParam("mqtt_properties", "object", title=Words("MQTT Properties", "MQTT 属性"),
+                description=Words('MQTT 5 properties: {"Content-Type": "text/plain"}; may have placeholders',
+                    'MQTT 5 属性: {"Content-Type": "text/plain"}; 可以使用占位符')),
+            RuleParam("user_properties", "object", title=Words("User Properties", "用户属性"),
+                description=Words("MQTT 5 user properties; may have placeholders",
+                    "MQTT 5 用户属性; 可以使用占位符")),
         ),
         title=Words("Republish", "消息重新发布"),
         description=Words("Republish a MQTT message to another topic", "重新发布消息到另一个主题"),

@@ -30,6 +30,8 @@ from trioemqx.services.rulekit import (
 METHODS: Final = ("POST", "DELETE", "PUT", "GET")
 WITH_BODY: Final = ("POST", "PUT")
 JSON: Final = "application/json"
+HEADERS: Final = {"content-type": JSON}
+"""Those of an action that is given none."""
 OWN_HEADERS: Final = frozenset({"host", "content-length", "connection", "transfer-encoding", "upgrade", "expect"})
 """What the client itself has to say."""
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "#")
@@ -117,8 +119,9 @@ class Send(QueuedAction):
 
 
 def _header_templates(below: Mapping[str, object], above: Mapping[str, object]) -> list[tuple[Template, Template]]:
-    """The action's headers over those of its resource."""
-    merged = {_dashed(str(name)): value for name, value in (*below.items(), *above.items())}
+    """The action's headers over those of its resource; under them where the action has none but the default."""
+    first, last = (above, below) if above == HEADERS else (below, above)
+    merged = {_dashed(str(name)): value for name, value in (*first.items(), *last.items())}
     return [(Template(name), Template(str(value))) for name, value in merged.items()]
 
 
@@ -151,7 +154,7 @@ def data_to_webserver(host: SendHost) -> ActionType:
             RuleParam("path", default="", title=Words("Path", "路径"),
                 description=Words("Put behind the path of the resource; may have placeholders such as ${clientid}",
                     "接在资源的路径之后; 可以使用 ${clientid} 等占位符")),
-            RuleParam("headers", "object", default={"content-type": JSON}, title=Words("Headers", "请求头"),
+            RuleParam("headers", "object", default=HEADERS, title=Words("Headers", "请求头"),
                 description=Words("HTTP headers; may have placeholders", "HTTP 请求头; 可以使用占位符")),
             RuleParam("body", default="", input="textarea", title=Words("Body", "请求体"),
                 description=Words("May have placeholders; empty: everything that was selected, as JSON",

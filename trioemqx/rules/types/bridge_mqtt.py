@@ -10,6 +10,7 @@ import trio
 
 from trioemqx.config.fields import parse_duration
 from trioemqx.config.rules import RuleEngineConfig
+from trioemqx.rules.types import tls_params
 from trioemqx.services.bridge import Bridge, BridgeConfig, BridgeError, QueueSettings
 from trioemqx.services.bridge.local import Subscribed
 from trioemqx.services.mqttclient import MqttTls
@@ -63,18 +64,17 @@ PARAMS: Final = (
     RuleParam("ssl", "boolean", default=False, title=Words("Enable SSL", "开启 SSL"),
         description=Words("Connect with TLS", "使用 TLS 连接")),
     RuleParam("cacertfile", "file", default="etc/certs/cacert.pem", title=Words("CA certificates", "CA 证书"),
-        description=Words("Authorities that the server's certificate is checked with", "用于校验服务器证书的 CA")),
+        description=tls_params.CACERTFILE),
     RuleParam("certfile", "file", default="etc/certs/client-cert.pem", title=Words("SSL Certfile", "SSL 客户端证书"),
-        description=Words("The client's certificate", "客户端证书")),
+        description=tls_params.CERTFILE),
     RuleParam("keyfile", "file", default="etc/certs/client-key.pem", title=Words("SSL Keyfile", "SSL 密钥文件"),
-        description=Words("Key of the client's certificate", "客户端证书的私钥")),
+        description=tls_params.KEYFILE),
     RuleParam("ciphers", default=CIPHERS, title=Words("SSL Ciphers", "SSL 加密算法"),
         description=Words("OpenSSL's names, for TLS 1.2", "TLS 1.2 的加密算法 (OpenSSL 名称)")),
-    RuleParam("verify", "boolean", default=False, title=Words("Verify Server Certfile", "校验服务器证书"),
-        description=Words("Whether the server's certificate is checked", "是否校验服务器证书")),
-    RuleParam("server_name_indication", title=Words("Server Name Indication", "服务器名称指示"),
-        description=Words("The name to ask for; disable: none", "要请求的名称; disable 表示不发送")),
+    *tls_params.VERIFY,
 )  # fmt: skip
+FILES: Final = {spec.name: spec.default for spec in PARAMS if spec.type == "file"}
+"""The files of TLS, with their defaults."""
 RPC_PARAMS: Final = (
     RuleParam("address", required=True, default="emqx2@127.0.0.1", title=Words("EMQX Node Name", "EMQX 节点名称"),
         description=Words("Name of the other node", "远程节点名称")),
@@ -214,12 +214,19 @@ def _seconds(config: Any, name: str, default: str) -> float:
 
 
 def _tls(config: Any) -> MqttTls:
-    authorities, certificate, key = (
-        Path(config[name]) if config.get(name) else None for name in ("cacertfile", "certfile", "keyfile")
-    )
+    authorities, certificate, key = (_file(config, name) for name in FILES)
     name = config.get("server_name_indication") or ""
     ciphers = tuple(word.strip() for word in str(config.get("ciphers", "")).split(",") if word.strip())
     return MqttTls(authorities, certificate, key, bool(config.get("verify")), name, ciphers)
+
+
+def _file(config: Any, name: str) -> Path | None:
+    """What is to be read. EMQX comes with files where the defaults point to, and this broker does not: a default that
+    is not there is as good as none."""
+    path = config.get(name)
+    if not path or (path == FILES[name] and not Path(path).exists()):
+        return None
+    return Path(path)
 
 
 def bridge_mqtt(host: BridgeHost) -> ResourceType:

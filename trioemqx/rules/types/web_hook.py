@@ -8,6 +8,7 @@ from typing import Any, Final
 import trio
 
 from trioemqx.config.fields import parse_duration
+from trioemqx.rules.types import tls_params
 from trioemqx.services.http import HttpClient, HttpError, HttpTls, HttpUrl
 from trioemqx.services.rulekit import (
     ParamsRefused,
@@ -37,15 +38,12 @@ PARAMS: Final = (
     RuleParam("enable_pipelining", "boolean", default=True, title=Words("Enable Pipelining", "启用流水线"),
         description=Words("Accepted; requests wait for the answer before", "可以设置; 请求总是等待前一个响应")),
     RuleParam("cacertfile", "file", default="", title=Words("CA Certificate File", "CA 证书文件"),
-        description=Words("Authorities that the server's certificate is checked with", "用于校验服务器证书的 CA")),
+        description=tls_params.CACERTFILE),
     RuleParam("keyfile", "file", default="", title=Words("SSL Key", "SSL 私钥"),
-        description=Words("Key of the client's certificate", "客户端证书的私钥")),
+        description=tls_params.KEYFILE),
     RuleParam("certfile", "file", default="", title=Words("SSL Cert", "SSL 证书"),
-        description=Words("The client's certificate", "客户端证书")),
-    RuleParam("verify", "boolean", default=False, title=Words("Verify Server Certfile", "校验服务器证书"),
-        description=Words("Whether the server's certificate is checked", "是否校验服务器证书")),
-    RuleParam("server_name_indication", title=Words("Server Name Indication", "服务器名称指示"),
-        description=Words("The name to ask for; disable: none", "要请求的名称; disable 表示不发送")),
+        description=tls_params.CERTFILE),
+    *tls_params.VERIFY,
     RuleParam("method", enum=("PUT", "POST"), default="POST", title=Words("Request Method", "请求方法"),
         description=Words("Request Method, for actions without one", "请求方法, 用于没有设置它的动作")),
     RuleParam("headers", "object", default={}, title=Words("Request Header", "请求头"),
@@ -87,6 +85,8 @@ class WebHook(Resource):
         self._timeouts = seconds(config, "request_timeout"), seconds(config, "connect_timeout")
         self.method = config.get("method", "POST")
         self.headers = {str(name): str(value) for name, value in config.get("headers", {}).items()}
+        if isinstance(config.get("content_type"), str):  # of EMQX 4.0 to 4.2
+            self.headers = {"content-type": config["content_type"], **self.headers}
         self.client: HttpClient | None = None
         self._name = config.get("server_name_indication", "")
 

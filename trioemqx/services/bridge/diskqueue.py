@@ -20,6 +20,7 @@ import trio
 from trioemqx.services.bridge import segments as files
 from trioemqx.services.bridge.buffer import Buffer
 from trioemqx.services.bridge.counters import DAMAGED, INVALID, QUEUE_FULL
+from trioemqx.services.bridge.flight import Flight
 from trioemqx.services.bridge.item import Item
 from trioemqx.services.bridge.lanequeue import Drop
 from trioemqx.services.bridge.records import load, store
@@ -62,8 +63,7 @@ class DiskQueue:
         self._writing = 0
         self._loaded: deque[Item] = deque()
         self._loaded_bytes = 0
-        self._flight: dict[Item, None] = {}
-        self._flight_bytes = 0
+        self._flight = Flight()
         self._next_seq = self._load_seq = 1
         self._load_at = 0
         self._skip_to = self._acked = 0
@@ -89,7 +89,7 @@ class DiskQueue:
     @property
     def flight_bytes(self) -> int:
         """Their size."""
-        return self._flight_bytes
+        return self._flight.size
 
     def put(self, item: Item) -> None:
         """Add to the buffer; before `admit` to what comes after that."""
@@ -121,25 +121,19 @@ class DiskQueue:
             self._loaded_bytes -= item.size
         else:
             item = self._buffer.take()
-        self._flight[item] = None
-        self._flight_bytes += item.size
+        self._flight.add(item)
         return item
 
     def done(self, item: Item) -> None:
         """It is settled."""
-        if item in self._flight:
-            del self._flight[item]
-            self._flight_bytes -= item.size
+        if self._flight.settle(item):
             self._settled.unpark()
 
     def rewind(self, only: Container[Item] | None = None) -> None:
         """All of it, or some of it, waits again."""
-        again = [item for item in self._flight if only is None or item in only]
+        again = self._flight.back(only)
         self._loaded.extendleft(reversed(again))
-        for item in again:
-            del self._flight[item]
-            self._flight_bytes -= item.size
-            self._loaded_bytes += item.size
+        self._loaded_bytes += sum(item.size for item in again)
 
     def export(self) -> list[Item]:
         """Nothing: whoever opens the folder next has it all."""

@@ -8,6 +8,7 @@ from collections.abc import Container
 import trio
 
 from trioemqx.services.bridge.counters import QUEUE_FULL, TOO_LARGE
+from trioemqx.services.bridge.flight import Flight
 from trioemqx.services.bridge.item import Item
 from trioemqx.services.bridge.lanequeue import Drop
 
@@ -20,9 +21,8 @@ class MemoryQueue:
         self._max_bytes = max_bytes
         self._drop = drop
         self._items: deque[Item] = deque()
-        self._flight: dict[Item, None] = {}
+        self._flight = Flight()
         self._bytes = 0
-        self._flight_bytes = 0
 
     @property
     def waiting(self) -> int:
@@ -37,7 +37,7 @@ class MemoryQueue:
     @property
     def flight_bytes(self) -> int:
         """Their size."""
-        return self._flight_bytes
+        return self._flight.size
 
     def put(self, item: Item) -> None:
         """Add; drop the oldest that wait while there is too much."""
@@ -60,24 +60,17 @@ class MemoryQueue:
     def take(self) -> Item:
         """Take it."""
         item = self._items.popleft()
-        self._flight[item] = None
-        self._flight_bytes += item.size
+        self._flight.add(item)
         return item
 
     def done(self, item: Item) -> None:
         """It is settled."""
-        if item in self._flight:
-            del self._flight[item]
+        if self._flight.settle(item):
             self._bytes -= item.size
-            self._flight_bytes -= item.size
 
     def rewind(self, only: Container[Item] | None = None) -> None:
         """All of it, or some of it, waits again."""
-        again = [item for item in self._flight if only is None or item in only]
-        self._items.extendleft(reversed(again))
-        for item in again:
-            del self._flight[item]
-            self._flight_bytes -= item.size
+        self._items.extendleft(reversed(self._flight.back(only)))
 
     async def fill(self) -> bool:
         """There is no more than there is."""

@@ -31,6 +31,7 @@ class _Answer:
         self.event = trio.Event()
 
     def set(self, codes: list[int] | None) -> None:
+        """Wake the caller with the answer's codes, or with None when there will be none."""
         self.codes = codes
         self.event.set()
 

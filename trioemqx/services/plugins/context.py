@@ -20,17 +20,9 @@ from trioemqx.services.commands import Command
 from trioemqx.services.plugins.base import EventQueue
 from trioemqx.services.plugins.discovery import one_line
 from trioemqx.services.plugins.errors import PluginError
-from trioemqx.services.plugins.parts import (
-    AlarmsPart,
-    BansPart,
-    BrokerPart,
-    Handle,
-    Host,
-    MetricsPart,
-    RetainedPart,
-    Table,
-    Undo,
-)
+from trioemqx.services.plugins.handles import Handle, Host, Undo
+from trioemqx.services.plugins.messaging import BrokerPart, RetainedPart
+from trioemqx.services.plugins.parts import AlarmsPart, BansPart, MetricsPart, Table
 from trioemqx.services.plugins.rules import RulesPart
 from trioemqx.services.plugins.web import HttpPart
 from trioemqx.types import Message

@@ -20,7 +20,7 @@ from trioemqx.services.plugins.base import Plugin
 from trioemqx.services.plugins.context import Context
 from trioemqx.services.plugins.discovery import Found, one_line
 from trioemqx.services.plugins.errors import PluginError, PluginRefused
-from trioemqx.services.plugins.parts import Host
+from trioemqx.services.plugins.handles import Host
 from trioemqx.services.supervise import GaveUp, supervise
 
 log = logging.getLogger("trioemqx.plugins")

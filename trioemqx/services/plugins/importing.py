@@ -30,6 +30,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
     """Reads the source each time."""
 
     def get_code(self, fullname: str) -> CodeType:
+        """The code of a module's source as it is now; compiled again only when that has changed."""
         path = self.get_filename(fullname)
         source = self.get_data(path)
         check_readable(source, path)

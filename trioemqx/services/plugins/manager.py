@@ -26,9 +26,9 @@ from trioemqx.services.plugins.catalogue import UNREADABLE, Catalogue
 from trioemqx.services.plugins.discovery import Found, one_line
 from trioemqx.services.plugins.errors import BadSettings, PluginError, PluginRefused
 from trioemqx.services.plugins.generation import STOP_SECONDS, Generation, configured, explain, located, prepare
+from trioemqx.services.plugins.handles import Host
 from trioemqx.services.plugins.logtail import LogTail
 from trioemqx.services.plugins.ordering import orders
-from trioemqx.services.plugins.parts import Host
 from trioemqx.services.plugins.registry import HookRegistry
 from trioemqx.services.plugins.switches import switches
 from trioemqx.services.plugins.watch import DISABLED_ALARM, NOT_LOADED_ALARM, Watch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from trioemqx.services.plugins.parts import Handle, Host
+from trioemqx.services.plugins.handles import Handle, Host
 from trioemqx.services.rulekit import ActionType, ResourceType
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from trioemqx.services.plugins.discovery import one_line
-from trioemqx.services.plugins.parts import Host
+from trioemqx.services.plugins.handles import Host
 
 log = logging.getLogger("trioemqx.plugins")
 

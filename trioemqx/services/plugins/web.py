@@ -13,8 +13,8 @@ from attrs import evolve
 
 from trioemqx.errors import TrioemqxError, crash_of
 from trioemqx.hooks import SLOW
+from trioemqx.services.plugins.handles import Handle, Host, Undo
 from trioemqx.services.plugins.implementations import InProgress
-from trioemqx.services.plugins.parts import Handle, Host, Undo
 from trioemqx.services.web import ApiError, Bare, Call, Endpoint, Page, Routes
 from trioemqx.services.web.answers import UNKNOWN_ERROR
 from trioemqx.services.web.endpoints import Handler

@@ -5,12 +5,13 @@ from __future__ import annotations
 import binascii
 import hashlib
 import zlib
+from collections.abc import Callable
 from typing import Final
 
 from trioemqx.rules.sql.errors import EvalError
 from trioemqx.rules.sql.functions import terms
 from trioemqx.rules.sql.functions.arguments import data
-from trioemqx.rules.sql.functions.table import Family
+from trioemqx.rules.sql.functions.table import Family, declare
 from trioemqx.rules.sql.jsontext import decode, encode
 from trioemqx.rules.sql.meter import check_size, meter, spend
 from trioemqx.rules.sql.values import Text, Value, kind, text_of
@@ -117,37 +118,20 @@ def _expanded(value: Value, form: int) -> Text:
             return text_of(b"".join(pieces))
 
 
-@DIGESTS.add("gzip(b)")
-def gzip(b: Value) -> Text:
-    """Compressed, as a gzip stream."""
-    return _compressed(b, _GZIP)
+def _packing(form: int) -> Callable[[Value], Text]:
+    return lambda b: _compressed(b, form)
 
 
-@DIGESTS.add("gunzip(b)")
-def gunzip(b: Value) -> Text:
-    """What a gzip stream holds."""
-    return _expanded(b, _GZIP)
+def _unpacking(form: int) -> Callable[[Value], Text]:
+    return lambda b: _expanded(b, form)
 
 
-@DIGESTS.add("zip(b)")
-def zip_(b: Value) -> Text:
-    """Compressed, as raw deflate data."""
-    return _compressed(b, _RAW)
-
-
-@DIGESTS.add("unzip(b)")
-def unzip(b: Value) -> Text:
-    """What raw deflate data hold."""
-    return _expanded(b, _RAW)
-
-
-@DIGESTS.add("zip_compress(b)")
-def zip_compress(b: Value) -> Text:
-    """Compressed, as a zlib stream."""
-    return _compressed(b, _ZLIB)
-
-
-@DIGESTS.add("zip_uncompress(b)")
-def zip_uncompress(b: Value) -> Text:
-    """What a zlib stream holds."""
-    return _expanded(b, _ZLIB)
+for _signature, _call, _doc in (
+    ("gzip(b)", _packing(_GZIP), "Compressed, as a gzip stream."),
+    ("gunzip(b)", _unpacking(_GZIP), "What a gzip stream holds."),
+    ("zip(b)", _packing(_RAW), "Compressed, as raw deflate data."),
+    ("unzip(b)", _unpacking(_RAW), "What raw deflate data hold."),
+    ("zip_compress(b)", _packing(_ZLIB), "Compressed, as a zlib stream."),
+    ("zip_uncompress(b)", _unpacking(_ZLIB), "What a zlib stream holds."),
+):
+    DIGESTS.functions.append(declare(_signature, _call, doc=_doc))

@@ -127,6 +127,7 @@ class _Formatter:
         return shown + padding if self._width < 0 else padding + shown
 
     def string(self, value: Value) -> bytes:
+        """`~s`: a text as it is, cut to the precision."""
         if not isinstance(value, str | bytes):
             raise EvalError(f"~s needs a text, not {kind(value)}; ~p takes everything")
         if self._precision is not None and isinstance(value, str):
@@ -136,11 +137,13 @@ class _Formatter:
         return self._fit(bytes_of(value), cut=True)
 
     def anything(self, value: Value) -> bytes:
+        """`~p` and `~w`: any value, in Erlang's notation."""
         size, _ = weigh(value)
         check_size(size)
         return self._fit(_term(value), cut=False)
 
     def whole(self, value: Value, upper: bool = False) -> bytes:
+        """`~b` and `~B`: an integer, in the base that the precision says."""
         number, base = integer(value), self._precision or 10
         if not 2 <= base <= 36:
             raise EvalError("a base is between 2 and 36")
@@ -148,9 +151,11 @@ class _Formatter:
         return self._fit((digits if upper else digits.lower()).encode(), cut=False)
 
     def fixed(self, value: Value) -> bytes:
+        """`~f`: a float without exponent."""
         return self._fit(f"{self._float(value):.{self._places(6)}f}".encode(), cut=False)
 
     def scientific(self, value: Value) -> bytes:
+        """`~e`: a float with an exponent."""
         return self._fit(_scientific(self._float(value), max(2, self._places(6))).encode(), cut=False)
 
     def general(self, value: Value) -> bytes:
@@ -162,12 +167,14 @@ class _Formatter:
         return self._fit(_scientific(number, max(2, digits)).encode(), cut=False)
 
     def character(self, value: Value) -> bytes:
+        """`~c`: the character with this code, as often as the width says."""
         code = integer(value)
         if not 0 <= code < 0x110000 or 0xD800 <= code < 0xE000:
             raise EvalError("~c needs the code of a character")
         return (chr(code) * max(1, abs(self._width or 1))).encode()
 
     def nothing(self, value: Value) -> bytes:
+        """`~i`: an argument that is not shown."""
         return b""
 
     def _float(self, value: Value) -> float:

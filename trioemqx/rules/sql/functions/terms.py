@@ -96,16 +96,19 @@ class _Reader:
         self.at = 0
 
     def byte(self) -> int:
+        """The next byte."""
         self.at += 1
         return self.data[self.at - 1]
 
     def number(self, form: str) -> int:
+        """The next number, in a format of `struct`."""
         size = struct.calcsize(form)
         found: int = struct.unpack_from(form, self.data, self.at)[0]
         self.at += size
         return found
 
     def take(self, size: int) -> bytes:
+        """The next so many bytes. Raises IndexError when there are fewer."""
         found = self.data[self.at : self.at + size]
         if len(found) < size:
             raise IndexError
@@ -113,6 +116,7 @@ class _Reader:
         return found
 
     def term(self, depth: int) -> Value:
+        """The value that stands here, so many levels deep. Raises EvalError for what has no value."""
         if depth > MAX_DEPTH:
             raise EvalError(f"an external term nested deeper than {MAX_DEPTH} levels")
         spend(1)
@@ -130,6 +134,7 @@ class _Reader:
         return self.compound(tag, depth)
 
     def compound(self, tag: int, depth: int) -> Value:
+        """The value behind a tag that is no atom, integer or binary."""
         if tag == _FLOAT:
             return check_number(struct.unpack(">d", self.take(8))[0])
         if tag == _NIL:
@@ -143,10 +148,12 @@ class _Reader:
         raise EvalError(f"an external term with tag {tag} has no value here")
 
     def atom(self, size: int) -> Value:
+        """The value of an atom whose name has so many bytes; any other than ours is a text."""
         name = self.take(size)
         return _ATOMS[name] if name in _ATOMS else text_of(name)
 
     def big(self, size: int) -> int:
+        """An integer of so many bytes, behind its sign."""
         if size > MAX_INTEGER_BITS // 8:
             raise EvalError(f"an integer of more than {MAX_INTEGER_BITS} bits")
         negative = self.byte() != 0
@@ -155,6 +162,7 @@ class _Reader:
         return -found if negative else found
 
     def list(self, depth: int) -> Value:
+        """A list. Raises EvalError for one with a tail."""
         count = self.counted()
         found = [self.term(depth + 1) for _ in range(count)]
         if self.byte() != _NIL:
@@ -162,6 +170,7 @@ class _Reader:
         return found
 
     def map(self, depth: int) -> Value:
+        """A map. Raises EvalError for keys that are no texts."""
         found: dict[str, Value] = {}
         for _ in range(self.counted()):
             key = self.term(depth + 1)
@@ -171,6 +180,7 @@ class _Reader:
         return found
 
     def counted(self) -> int:
+        """How many elements follow. Raises IndexError when that cannot be, EvalError when it is too much."""
         count = self.number(">I")
         if count > len(self.data) - self.at:
             raise IndexError
