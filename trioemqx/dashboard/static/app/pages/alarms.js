@@ -1,6 +1,6 @@
 // What is wrong now, and what was.
 import { html } from '../lib.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { api, useApi } from '../api.js';
 import { duration, time } from '../format.js';
 import { Tabs } from '../components/tabs.js';
@@ -16,7 +16,7 @@ const lasted = (row) => duration(row.duration / 1e6);
 
 const common = () => [
   { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} most=${36} />` },
-  { label: t('alarms.message'), className: 'text', value: (row) => row.message },
+  { label: t('alarms.message'), className: 'text', value: (row) => said(row.message) },
   { label: t('alarms.details'), value: (row) => html`<span class="muted mono alarm-details">${Object.entries(row.details ?? {}).map(([key, value]) => `${key}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ') || '–'}</span>` },
   { label: t('alarms.since'), className: 'nowrap', value: (row) => html`<${Ago} value=${row.activate_at} />` },
   { label: t('alarms.lasted'), className: 'nowrap', value: lasted },

@@ -1,6 +1,6 @@
 // One plugin or module: its settings as a form, its log, its hooks.
 import { html, useState } from '../lib.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { link } from '../router.js';
 import { full, time } from '../format.js';
@@ -68,7 +68,7 @@ export default function Plugin({ path: [kind, name] }) {
   const row = all.data?.flatMap((node) => (node[kind] ?? []).map((one) => ({ ...one, node: node.node }))).find((one) => one.name === name);
   const tabs = [['settings', t('plugin.settings'), () => html`<${Settings} key=${name + row?.active} kind=${kind} name=${name} />`],
     ['log', t('plugin.log'), () => html`<${Log} kind=${kind} name=${name} />`], ['hooks', t('plugins.hooks'), () => html`<${Hooks} name=${name} />`]];
-  return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${row.description}${row.version ? ` · ${row.version}` : ''}`}`}>
+  return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${said(row.description)}${row.version ? ` · ${row.version}` : ''}`}`}>
       ${row && html`<${StateBadge} row=${row} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
     ${all.error && html`<${ErrorBox} error=${all.error} retry=${all.reload} />`}
     ${all.data && !row && html`<div class="table-box"><${EmptyState} icon="puzzle" title=${t('plugin.unknown', { name })} /></div>`}
