@@ -16,7 +16,19 @@ APP = STATIC / "app"
 CODE = {path: path.read_text("utf-8") for path in sorted(APP.rglob("*.js")) if path.parent.name != "strings"}
 FORBIDDEN = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "javascript:")
 STRING = re.compile(r"^  '([\w.-]+)': \[(['\"])(.*)\2, '(.*)'\],$", re.MULTILINE)
-COMPUTED = ("drop.", "form.", "hint.", "metrics.", "origin.", "rules.", "shell.", "stat.", "theme.", "tool.")
+COMPUTED = (
+    "drop.",
+    "form.",
+    "hint.",
+    "metrics.",
+    "origin.",
+    "pluginType.",
+    "rules.",
+    "shell.",
+    "stat.",
+    "theme.",
+    "tool.",
+)
 """Beginnings of keys that code puts together from something else."""
 PAIRS = [
     *[(text, ground) for text in ("text", "muted", "accent") for ground in ("bg", "surface", "surface-2")],

@@ -118,7 +118,7 @@ export const messages = {
   "Accepting pauses: fewer than {} file descriptors are free": "暂停接受连接：空闲文件描述符少于 {} 个",
   "The broker sheds load: {}% of the memory it may have is in use": "服务正在减负：已使用可用内存的 {}%",
   "New connections are refused: the event loop is {} ms late": "拒绝新连接：事件循环延迟 {} 毫秒",
-  "The queue of {} is full and loses messages": "{} 的消息队列已满，正在丢弃消息",
+  "The queue of {} is full and loses messages": "消息队列已满，正在丢弃消息：{}",
   "Requests to the HTTP API fail: {}": "HTTP API 请求失败：{}",
   "{}: {} held the event loop for {} ms": "{}：{} 占用事件循环 {} 毫秒",
   "{} is switched off: {}": "{} 已停用：{}",

@@ -27,7 +27,7 @@ function Users({ kind }) {
     if (await attempt(() => api.delete(url`auth_${kind}/${row[kind]}`), t('action.deleted'))) reload();
   };
   const columns = (reload) => [
-    { label, className: 'lead', value: (row) => html`<${Copyable} text=${row[kind]} />` },
+    { label, className: 'lead', share: 50, value: (row) => html`<${Copyable} text=${row[kind]} />` },
     { label: t('word.created'), value: (row) => html`<${Ago} value=${row.created_at} />` },
     { value: (row) => html`<button class="btn small" onClick=${() => setEdited(row)}>${t('access.newPassword')}</button>
       <button class="btn small ghost danger-text" onClick=${() => remove(row, reload)}>${t('action.delete')}</button>` },
@@ -62,8 +62,8 @@ function Acl() {
   };
   const actions = [['pub', t('access.pub')], ['sub', t('access.sub')], ['pubsub', t('access.pubsub')]];
   const columns = (reload) => [
-    ...(kind === 'all' ? [] : [{ label: t(WHO[kind]), className: 'lead', value: (row) => html`<${Copyable} text=${row[kind]} />` }]),
-    { label: t('word.filter'), className: kind === 'all' ? 'lead' : '', value: (row) => html`<${Copyable} text=${row.topic} most=${50} />` },
+    ...(kind === 'all' ? [] : [{ label: t(WHO[kind]), className: 'lead', share: 25, value: (row) => html`<${Copyable} text=${row[kind]} />` }]),
+    { label: t('word.filter'), className: kind === 'all' ? 'lead' : '', share: 40, value: (row) => html`<${Copyable} text=${row.topic} />` },
     { label: t('access.action'), value: (row) => actions.find(([value]) => value === row.action)?.[1] ?? row.action },
     { label: t('access.access'), value: (row) => html`<${Badge} kind=${row.access === 'allow' ? 'ok' : 'danger'}>${row.access === 'allow' ? t('access.allow') : t('access.deny')}<//>` },
     { value: (row) => html`<button class="btn small ghost danger-text" onClick=${() => remove(row, reload)}>${t('action.delete')}</button>` },

@@ -19,7 +19,7 @@ export default function ApiPage() {
     <div><${Filters} query=${query} filters=${[{ name: 'q', label: t('table.search') }]} />
     <${Loaded} of=${index}>${() => html`<${Table} label=${t('nav.api')} rows=${index.data.filter((row) => `${row.method} ${row.path} ${row.descr} ${said(row.descr)}`.toLowerCase().includes(wanted))} columns=${[
       { label: t('audit.method'), value: (row) => html`<${Badge} kind=${KINDS[row.method]}>${row.method}<//>` },
-      { label: t('audit.path'), className: 'lead', value: (row) => html`<${Copyable} text=${row.path} most=${60} />` },
+      { label: t('audit.path'), className: 'lead', share: 45, value: (row) => html`<${Copyable} text=${row.path} />` },
       { label: t('word.description'), value: (row) => said(row.descr) },
     ]} empty=${html`<${EmptyState} icon="search" title=${t('table.nothing')} />`} />`}<//></div></div>`;
 }

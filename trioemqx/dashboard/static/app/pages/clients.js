@@ -21,10 +21,10 @@ const filters = () => [
 ];
 
 const columns = (reload) => [
-  { label: t('word.clientid'), className: 'lead', value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} most=${28} />` },
-  { label: t('word.username'), value: (row) => (row.username && row.username !== 'undefined' ? html`<${Copyable} text=${row.username} mono=${false} most=${20} />` : html`<span class="muted">–</span>`) },
+  { label: t('word.clientid'), className: 'lead', share: 26, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
+  { label: t('word.username'), share: 14, value: (row) => (row.username && row.username !== 'undefined' ? html`<${Copyable} text=${row.username} mono=${false} />` : html`<span class="muted">–</span>`) },
   { label: t('clients.state'), value: (row) => html`<${State} row=${row} />` },
-  { label: t('word.address'), className: 'nowrap', value: (row) => html`<span class="mono">${row.ip_address}:${row.port}</span>` },
+  { label: t('word.address'), className: 'nowrap', value: (row) => html`<span class="mono" title="${row.ip_address}:${row.port}">${row.ip_address}</span>` },
   { label: t('clients.protocol'), className: 'nowrap', value: protocol },
   { label: t('clients.subs'), className: 'num', value: (row) => html`<${Num} value=${row.subscriptions_cnt} />` },
   { label: t('clients.queue'), className: 'num', value: (row) => html`<${Num} value=${row.mqueue_len} />${row.mqueue_dropped > 0 && html` <span class="danger-text">−<${Num} value=${row.mqueue_dropped} /></span>`}` },

@@ -13,7 +13,7 @@ import { toast } from '../components/toast.js';
 const columns = (reload) => [
   { label: t('word.name'), className: 'lead nowrap', value: (row) => html`<a class="mono" href=${link(['plugins', row.name])}>${row.name}</a>` },
   { label: t('word.description'), className: 'text', value: (row) => html`${said(row.description)}${row.problem && html`<div class="danger-text">${said(row.problem)}</div>`}` },
-  { label: t('word.type'), value: (row) => html`<${Badge}>${row.type}<//>` },
+  { label: t('word.type'), value: (row) => html`<${Badge}>${t(`pluginType.${row.type}`)}<//>` },
   { label: t('overview.version'), value: (row) => row.version },
   { label: t('word.status'), value: (row) => html`<${StateBadge} row=${row} />` },
   { value: (row) => html`<${Switching} kind="plugins" row=${row} node=${row.node} reload=${reload} />` },

@@ -5,7 +5,7 @@ import { api, url, useApi } from '../api.js';
 import { setQuery } from '../router.js';
 import { Refresh, Table } from '../components/table.js';
 import { Badge, EmptyState, Loaded, PageHead, Skeleton } from '../components/states.js';
-import { Copyable, shorten } from '../components/copyable.js';
+import { Clip, Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form, Field } from '../components/form.js';
 import { fromParams } from '../components/fields.js';
@@ -46,12 +46,12 @@ export default function Resources({ query }) {
   const titleOf = (name) => said(types.data?.find((one) => one.name === name)?.title) || name;
   const connect = (row) => attempt(() => api.post(url`resources/${row.id}`), t('resources.connected')).then(resources.reload);
   const remove = async (row) => {
-    if (!await confirm({ title: t('resources.deleteTitle'), text: t('resources.deleteText', { id: row.id }), action: t('action.delete') })) return;
+    if (!await confirm({ title: t('resources.deleteTitle'), text: t('resources.deleteText', { id: shorten(row.id, 60) }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`resources/${row.id}`), t('action.deleted'))) resources.reload();
   };
   return html`<${PageHead} title=${t('nav.resources')} note=${t('resources.note')}><button class="btn primary" onClick=${() => setOpen('new')}>${t('resources.create')}</button><${Refresh} reload=${resources.reload} /><//>
     <${Loaded} of=${resources}>${() => html`<${Table} label=${t('nav.resources')} rows=${resources.data} rowKey=${(row) => row.id} columns=${[
-      { label: t('resources.resource'), className: 'lead', value: (row) => html`<div class="setting"><${Copyable} text=${row.id} /><div class="muted">${shorten(row.description ?? '', 60)}</div></div>` },
+      { label: t('resources.resource'), className: 'lead', share: 45, value: (row) => html`<div class="setting"><${Copyable} text=${row.id} /><${Clip} text=${row.description} /></div>` },
       { label: t('word.type'), value: (row) => titleOf(row.type) },
       { label: t('word.status'), value: (row) => html`<${Badge} kind=${alive(row) ? 'ok' : 'danger'}>${alive(row) ? t('resources.up') : t('resources.down')}<//>` },
       { value: (row) => html`<button class="btn small" onClick=${() => setOpen(row)}>${t('action.edit')}</button>

@@ -60,8 +60,8 @@ function Keys() {
   return html`<${Filters} query=${query} filters=${[{ name: 'q', label: t('table.search') }, { name: 'group', label: t('settings.group'), type: 'select', options: groups.map((name) => [name, name]) },
       { name: 'origin', label: t('settings.origin'), type: 'select', options: ORIGINS.map((name) => [name, t(`origin.${name}`)]) }]}><${Refresh} reload=${configs.reload} /><//>
     <${Loaded} of=${configs}>${() => html`<${Table} label=${t('settings.keys')} rows=${rows.slice(0, shown)} rowKey=${(row) => row.key} columns=${[
-      { label: t('settings.key'), className: 'lead', value: (row) => html`<div class="setting"><${Copyable} text=${row.key} most=${60} /><div class="muted">${said(row.description)}</div></div>` },
-      { label: t('settings.value'), value: (row) => html`<span class="mono setting-value">${text(row.value)}</span> ${row.unit && html`<span class="muted">${said(row.unit)}</span>`}` },
+      { label: t('settings.key'), className: 'lead', share: 44, value: (row) => html`<div class="setting"><${Copyable} text=${row.key} /><div class="muted">${said(row.description)}</div></div>` },
+      { label: t('settings.value'), value: (row) => html`<span class="mono setting-value">${text(row.value)}</span> ${typeof row.value === 'number' && row.unit && html`<span class="muted">${said(row.unit)}</span>`}` },
       { label: t('settings.default'), value: (row) => html`<span class="mono muted setting-value">${text(row.default)}</span>` },
       { label: t('settings.origin'), value: (row) => html`<span title=${row.where}><${Badge} kind=${KINDS[row.origin]}>${has(`origin.${row.origin}`) ? t(`origin.${row.origin}`) : row.origin}<//></span>${row.pending && html` <${Badge} kind="warn">${t('settings.pending')}<//>`}` },
       { value: (row) => html`<button class="btn small" onClick=${() => setEdited(row)}>${t('action.edit')}</button>${row.origin === 'saved' && html`<button class="btn small ghost" onClick=${() => forget(row)}>${t('settings.forget')}</button>`}` },
