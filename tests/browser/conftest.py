@@ -27,6 +27,7 @@ EVERYTHING = {
             "emqx_mod_trace",
         ]
     },
+    "module": {"slow_subs": {"threshold": 0}},
     "plugins": {"load": ["emqx_retainer", "emqx_auth_mnesia"]},
 }
 """What the pages of the dashboard are about."""

@@ -6,7 +6,7 @@ import { link } from '../router.js';
 import { full, time } from '../format.js';
 import { Tabs } from '../components/tabs.js';
 import { Refresh, Table } from '../components/table.js';
-import { Badge, Card, EmptyState, ErrorBox, Loaded, Notice, PageHead } from '../components/states.js';
+import { Badge, Card, EmptyState, ErrorBox, Loaded, Notice, PageHead, Skeleton } from '../components/states.js';
 import { Form } from '../components/form.js';
 import { flatten, fromSchema, nest } from '../components/fields.js';
 import { StateBadge, Switching } from '../components/switching.js';
@@ -71,7 +71,8 @@ export default function Plugin({ path: [kind, name] }) {
   return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${said(row.description)}${row.version ? ` · ${row.version}` : ''}`}`}>
       ${row && html`<${StateBadge} row=${row} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
     ${all.error && html`<${ErrorBox} error=${all.error} retry=${all.reload} />`}
+    ${!all.data && !all.error && html`<${Skeleton} />`}
     ${all.data && !row && html`<div class="table-box"><${EmptyState} icon="puzzle" title=${t('plugin.unknown', { name })} /></div>`}
-    ${row?.problem && html`<${Notice} kind="danger"><strong>${t('plugins.problem')}</strong><div>${row.problem}</div><//>`}
+    ${row?.problem && html`<${Notice} kind="danger"><strong>${t('plugins.problem')}</strong><div>${said(row.problem)}</div><//>`}
     ${row && html`<${Tabs} tabs=${tabs} />`}`;
 }
