@@ -4,7 +4,7 @@
 const readline = require('readline')
 const { chromium } = require('playwright-core')
 
-const PATIENCE = 15000
+const PATIENCE = 30000 // milliseconds; a busy machine is slow, not broken
 const FLAGS = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
 let browser
