@@ -17,6 +17,7 @@ CODE = {path: path.read_text("utf-8") for path in sorted(APP.rglob("*.js")) if p
 FORBIDDEN = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "javascript:")
 STRING = re.compile(r"^  '([\w.-]+)': \[(['\"])(.*)\2, '(.*)'\],$", re.MULTILINE)
 COMPUTED = (
+    "chain.",
     "drop.",
     "form.",
     "hint.",

@@ -24,7 +24,8 @@ export function Table({ columns, rows, rowKey, empty, loading, label }) {
   </div>`;
 }
 
-/** One filter: {name, label, type: 'text'|'select'|'number', options: [[value, label]]}. Text waits until one stops typing. */
+/** One filter: {name, label, type: 'text'|'select'|'number', options: [[value, label]], params}. Text waits until one stops typing. `params(value)`
+ *  are the API's, where they are others than {name: value}. */
 function Filter({ filter, value, onChange }) {
   const [typed, setTyped] = useState(value ?? '');
   const timer = useRef(null);
@@ -89,7 +90,7 @@ export function useAutoRefresh() {
 export function ServerTable({ path, columns, filters = [], fixed, rowKey, empty, limit = 50, children, label, rowsOf = (data) => data }) {
   const { query } = route.use();
   const [every, auto] = useAutoRefresh();
-  const wanted = Object.fromEntries(filters.map((filter) => [filter.name, query[filter.name]]));
+  const wanted = Object.assign({}, ...filters.map(({ name, params }) => (params && query[name] ? params(query[name]) : { [name]: query[name] })));
   const asked = useApi(path, { ...wanted, ...fixed, _page: query._page ?? 1, _limit: limit }, { every });
   const rows = asked.data && rowsOf(asked.data);
   const filtered = filters.some((filter) => query[filter.name]);

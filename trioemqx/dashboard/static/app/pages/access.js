@@ -10,6 +10,7 @@ import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
 import { NeedsPlugin, notLoaded } from '../components/needs.js';
+import { Chains } from '../components/chain.js';
 
 function Users({ kind }) {
   const [edited, setEdited] = useState(null); // {} a new one, or a row
@@ -82,10 +83,10 @@ function Acl() {
 
 export default function Access() {
   const probe = useApi('auth_username', { _page: 1, _limit: 1 });
-  const head = html`<${PageHead} title=${t('nav.usersAcl')} note=${t('access.note')} />`;
-  if (notLoaded(probe.error)) return html`${head}<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />`;
-  return html`${head}<${Tabs} tabs=${[
-    ['username', t('access.byUser'), () => html`<${Users} kind="username" />`],
-    ['clientid', t('access.byClient'), () => html`<${Users} kind="clientid" />`],
-    ['acl', t('access.acl'), () => html`<${Acl} />`]]} />`;
+  const own = (shown) => () => (notLoaded(probe.error) ? html`<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />` : shown());
+  return html`<${PageHead} title=${t('nav.usersAcl')} note=${t('access.note')} /><${Tabs} tabs=${[
+    ['username', t('access.byUser'), own(() => html`<${Users} kind="username" />`)],
+    ['clientid', t('access.byClient'), own(() => html`<${Users} kind="clientid" />`)],
+    ['acl', t('access.acl'), own(() => html`<${Acl} />`)],
+    ['chain', t('chain.title'), () => html`<${Chains} />`]]} />`;
 }

@@ -5,6 +5,7 @@ import { useApi } from '../api.js';
 import { link } from '../router.js';
 import { uptime } from '../format.js';
 import { Refresh, Table } from '../components/table.js';
+import { Diagnostics } from '../components/diagnostics.js';
 import { Badge, Loaded, Num, PageHead } from '../components/states.js';
 
 const columns = () => [
@@ -20,6 +21,6 @@ const columns = () => [
 
 export default function Nodes() {
   const nodes = useApi('nodes');
-  return html`<${PageHead} title=${t('nav.nodes')} note=${t('nodes.note')}><${Refresh} reload=${nodes.reload} /><//>
+  return html`<${PageHead} title=${t('nav.nodes')} note=${t('nodes.note')}><${Diagnostics} /><${Refresh} reload=${nodes.reload} /><//>
     <${Loaded} of=${nodes}>${() => html`<${Table} label=${t('nav.nodes')} columns=${columns()} rows=${nodes.data} rowKey=${(row) => row.node} />`}<//>`;
 }

@@ -7,7 +7,7 @@ import { full } from '../format.js';
 import { Tabs } from '../components/tabs.js';
 import { Filters, Refresh, Table } from '../components/table.js';
 import { Badge, Card, EmptyState, Loaded, PageHead } from '../components/states.js';
-import { StateBadge, Switching } from '../components/switching.js';
+import { Manage, StateBadge, Switching } from '../components/switching.js';
 import { toast } from '../components/toast.js';
 
 const columns = (reload) => [
@@ -16,7 +16,7 @@ const columns = (reload) => [
   { label: t('word.type'), value: (row) => html`<${Badge}>${t(`pluginType.${row.type}`)}<//>` },
   { label: t('overview.version'), value: (row) => row.version },
   { label: t('word.status'), value: (row) => html`<${StateBadge} row=${row} />` },
-  { value: (row) => html`<${Switching} kind="plugins" row=${row} node=${row.node} reload=${reload} />` },
+  { value: (row) => html`<${Manage} row=${row} /><${Switching} kind="plugins" row=${row} node=${row.node} reload=${reload} />` },
 ];
 
 function List() {
