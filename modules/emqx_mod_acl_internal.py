@@ -37,6 +37,7 @@ class Config:
     """`acl_file`, a setting of the whole broker."""
 
     acl_file: Path | None = None
+    """File with access rules."""
 
 
 class AclFile(Plugin[Config]):

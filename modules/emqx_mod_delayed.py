@@ -45,7 +45,9 @@ class Config:
     """`[module.delayed]`: how much may wait. 0 = no limit, as EMQX has it."""
 
     max_delayed_messages: int = 100_000
+    """Messages that may wait; 0 = unlimited."""
     max_delayed_bytes: ByteSize = 100 * 1024 * 1024
+    """The same in bytes; 0 = unlimited."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("max_delayed_messages", "max_delayed_bytes"):

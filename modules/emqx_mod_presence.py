@@ -19,6 +19,7 @@ class Config:
     """`[module.presence]`"""
 
     qos: Literal[0, 1, 2] = 1
+    """QoS of the messages."""
 
 
 class Presence(Plugin[Config]):

@@ -115,6 +115,7 @@ class Direction:
     """`pub` and `sub`"""
 
     rule: Numbered = attrs.field(factory=dict)
+    """Rules: filter, regular expression, new topic."""
 
     def __attrs_post_init__(self) -> None:
         _check(self.rule)
@@ -125,6 +126,7 @@ class Config:
     """`[module.rewrite]`"""
 
     rule: Numbered = attrs.field(factory=dict)
+    """Rules for both directions: filter, regular expression, new topic."""
     pub: Direction = attrs.field(factory=Direction)
     sub: Direction = attrs.field(factory=Direction)
 

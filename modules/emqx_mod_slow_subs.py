@@ -33,12 +33,20 @@ class Config:
     """
 
     threshold: Duration = 0.5
+    """Deliveries that take longer are slow."""
     expire_interval: Duration = 300.0
+    """How long an entry stays."""
     top_k_num: int = 10
+    """Entries that are kept, the slowest ones."""
     stats_type: Literal["whole", "internal", "response"] = "whole"
+    """What is measured: whole: from the publication to the end of the delivery; internal: until it was first sent;
+    response: from there to the acknowledgement."""
     notice_interval: Duration = 0.0
+    """Accepted, without effect."""
     notice_qos: Literal[0, 1, 2] = 0
+    """Accepted, without effect."""
     notice_batch_size: int = 500
+    """Accepted, without effect."""
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.top_k_num <= MOST:

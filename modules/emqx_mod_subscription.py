@@ -49,6 +49,7 @@ class Config:
     """`[module.subscription]`"""
 
     entries: Numbered[Entry] = ()
+    """Filters that every client is subscribed to; `%c` and `%u` are filled in."""
 
 
 class Subscription(Plugin[Config]):

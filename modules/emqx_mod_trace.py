@@ -35,9 +35,13 @@ class Config:
     """`[module.trace]`. `max_payload` is what is shown of a payload; 0 = nothing."""
 
     max_traces: int = 30
+    """Most traces at a time."""
     max_file_size: ByteSize = 128 * 1024 * 1024
+    """Largest log of one trace."""
     max_payload: ByteSize = 1024
+    """Bytes that are shown of a payload; 0 = nothing."""
     queue_size: int = 5000
+    """Lines that may wait to be written."""
 
     def __attrs_post_init__(self) -> None:
         for name, least in (("max_traces", 1), ("max_file_size", 1024), ("max_payload", 0), ("queue_size", 1)):

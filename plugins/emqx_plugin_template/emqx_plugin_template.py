@@ -45,9 +45,13 @@ class Config:
     """The settings, `[plugins.emqx_plugin_template]`: what has a default may be left out."""
 
     greeting: str = "Hello"
+    """How clients are greeted."""
     topic: str = "greetings"
+    """Greetings are published below it."""
     summary_every: Duration = 60.0
+    """Time between two summaries."""
     max_visitors: int = attrs.field(default=10000, validator=attrs.validators.ge(1))
+    """Most clients whose visits are counted."""
 
 
 class Greet(DirectAction):

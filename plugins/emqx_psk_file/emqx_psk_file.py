@@ -24,8 +24,11 @@ class Config:
     """`[psk.file]`"""
 
     path: Path = Path("etc/psk.txt")
+    """File with a line for each client."""
     delimiter: str = ":"
+    """What stands between identity and key."""
     max_identities: int = 1_000_000
+    """Lines that are used; further ones are not."""
 
     def __attrs_post_init__(self) -> None:
         if not self.delimiter or not self.delimiter.isprintable():

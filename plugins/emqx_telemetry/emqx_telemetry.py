@@ -28,8 +28,11 @@ class Config:
     """`[telemetry]`. `url` and `report_interval` are accepted and have no effect."""
 
     enabled: bool = False
+    """What the status says until somebody decides otherwise."""
     url: str = "https://telemetry.emqx.io/api/telemetry"
+    """Accepted, without effect."""
     report_interval: Duration = 7 * 86400.0
+    """Accepted, without effect."""
 
 
 class Telemetry(Plugin[Config]):

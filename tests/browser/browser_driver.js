@@ -1,10 +1,11 @@
 // A browser that does what it is told: node browser_driver.js CHROMIUM. Reads one JSON object per line, {"do": NAME, …}, and
 // answers each with one line, {"value": …} or {"error": TEXT}. Ends, with the browser, when standard input does.
 'use strict'
+const fs = require('fs')
 const readline = require('readline')
 const { chromium } = require('playwright-core')
 
-const PATIENCE = 15000
+const PATIENCE = 30000 // milliseconds; a busy machine is slow, not broken
 const FLAGS = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
 let browser
@@ -59,6 +60,10 @@ const COMMANDS = {
   evaluate: ({ code, argument }) => page.evaluate(called(code, argument)),
   resize: ({ width, height }) => page.setViewportSize({ width, height }),
   colours: ({ dark }) => page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' }),
+  async download ({ at }) { // presses what saves a file, and reads the file
+    const [file] = await Promise.all([page.waitForEvent('download'), page.locator(at).click()])
+    return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), 'utf8') }
+  },
   post: ({ url, body }) => page.request.post(url, { data: body }).then(answer => answer.status()),
   picture: ({ file, whole = false }) => page.screenshot({ path: file, fullPage: whole }).then(() => undefined),
   changes () { const found = changes; changes = []; return found },

@@ -27,6 +27,7 @@ EVERYTHING = {
             "emqx_mod_trace",
         ]
     },
+    "module": {"slow_subs": {"threshold": 0}},
     "plugins": {"load": ["emqx_retainer", "emqx_auth_mnesia"]},
 }
 """What the pages of the dashboard are about."""
@@ -61,6 +62,7 @@ async def broker(broker_config: dict[str, object], monkeypatch: pytest.MonkeyPat
         "listener": {"tcp": {"main": "127.0.0.1:0"}, "ws": {"main": "127.0.0.1:0"}},
         "dashboard": {"default_user": {"password": PASSWORD}, "listener": {"http": "127.0.0.1:0"}},
         "management": {"listener": {"http": "none"}},
+        "store": {"sync": "memory"},  # a disk that others keep busy may take half a minute for a commit
     }
     async with running({**doors, **broker_config}, listen=True) as found:
         yield found

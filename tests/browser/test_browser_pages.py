@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import pytest
-from browser_page import Page
+from browser_page import AUTH, Page
 
 from trioemqx.testing import TestBroker
 
 LOOKS = {
     "wide, light, English": {"width": 1280, "height": 900},
+    "small, light, Chinese": {"width": 1024, "height": 800, "language": "zh-CN"},
     "phone, dark, Chinese": {"width": 390, "height": 844, "dark": True, "language": "zh-CN"},
 }
 MENU = "() => [...document.querySelectorAll('.nav-link')].map(link => link.getAttribute('href').slice(2))"
 WIDER = "() => document.scrollingElement.scrollWidth - innerWidth"
+CUT_OFF = """() => [...document.querySelectorAll('.table-box')].map(box => box.scrollWidth - box.clientWidth)
+  .filter(more => more > 0)"""
+LONG = "gateway-hall-3-" + "0123456789" * 18
+BODIES = {
+    "/banned": {"as": "clientid", "who": LONG, "reason": LONG, "by": LONG},
+    "/auth_username": {"username": LONG, "password": "x"},
+    "/acl": {"username": LONG, "topic": LONG, "action": "pub", "access": "deny"},
+    "/topic-metrics": {"topic": LONG},
+    "/apps": {"app_id": LONG, "name": LONG, "desc": LONG},
+    "/users": {"username": "u" * 60, "password": "some password", "tags": LONG},
+    "/trace": {"name": "t" * 60, "type": "clientid", "clientid": LONG},
+    "/resources": {"id": LONG, "type": "web_hook", "description": LONG, "config": {"url": "http://127.0.0.1:9/"}},
+    "/rules": {"id": LONG, "rawsql": f'SELECT * FROM "{LONG}"', "description": LONG, "actions": []},
+}
 DETAILS = ["clients/pump-1", "clients/nobody", "nodes/emqx%40127.0.0.1", "rules/new", "plugins/emqx_retainer"]
+
+
+async def fill(broker: TestBroker) -> None:
+    """Something on every page, with names that are too long for it."""
+    await broker.client("pump-1", subscribe="a/#")
+    long = await broker.client(LONG, username=LONG, subscribe=f"{LONG}/#", qos=1)
+    await long.subscribe(f"$share/{LONG}/{LONG}")
+    for topic in ("kept/" + "long/" * 30, f"$delayed/60000/{LONG}"):
+        await long.publish(topic, b"x", retain=True, qos=1)
+    broker.node.alarms.activate(f"queue_full/{LONG}", {"clientid": LONG, "length": 12345678})
+    for path, body in BODIES.items():
+        answer = await broker.api("POST", path, body, listener="dashboard", auth=AUTH)
+        assert answer.code == 0, (path, answer.body)
 
 
 @pytest.mark.parametrize("look", LOOKS)
 async def test_every_page_opens(look: str, page: Page, broker: TestBroker) -> None:
-    client = await broker.client("pump-1", subscribe="a/#")
-    await client.publish("kept/" + "long/" * 30, b"x", retain=True, qos=1)
+    await fill(broker)
     await page.do("open", **LOOKS[look])
     await page.login()
     await page.visit()
@@ -31,6 +58,7 @@ async def test_every_page_opens(look: str, page: Page, broker: TestBroker) -> No
         titles.add(await page.text("h1"))
         assert await page.count("main [role=alert]") == 0, path
         assert await page.evaluate(WIDER) <= 0, f"{path} is wider than the window"
+        assert await page.evaluate(CUT_OFF) == [], f"a table of {path} is wider than its box"
         assert await page.complaints() == [], path
     assert len(titles) > len(menu) - 2
 

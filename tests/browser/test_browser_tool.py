@@ -35,6 +35,14 @@ async def test_a_flood_is_asked_about_and_capped(dashboard: Page, broker: TestBr
     await dashboard.press("Escape")
     await dashboard.gone("dialog")
 
+    await dashboard.click("[data-tree]")
+    await dashboard.click(f".tree .leaf:has-text('{MARK}')")
+    await dashboard.wait("dialog[open] .payload-text")
+    assert await dashboard.evaluate(TAKEN_FOR_HTML) == []
+    await dashboard.press("Escape")
+    await dashboard.gone("dialog")
+    assert "evil" in await dashboard.text(".tree")
+
     await subscribe(dashboard, "#")
     await dashboard.wait('dialog[open]:has-text("#")')
     await dashboard.press("Escape")
@@ -49,8 +57,10 @@ async def test_a_flood_is_asked_about_and_capped(dashboard: Page, broker: TestBr
     await publisher.ping()
     await dashboard.wait(".messages .notice.warn")
     assert await dashboard.evaluate(KEPT) <= 500
-    assert await dashboard.count(".stream li") <= 200
-    await dashboard.click(".messages .card-head > button")  # it still listens: the list is emptied
+    assert await dashboard.count(".tree li") <= 301
+    await dashboard.click("[data-tree]")
+    assert 0 < await dashboard.count(".stream li") <= 200
+    await dashboard.click(".messages [data-clear]")  # it still listens: the list is emptied
     await dashboard.wait(".messages .empty")
 
 

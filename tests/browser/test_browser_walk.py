@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
-from browser_page import PASSWORD, Page
+from browser_page import AUTH, PASSWORD, Page
 
 from trioemqx.testing import Client, TestBroker
 
@@ -158,4 +160,58 @@ async def test_the_language_and_the_colours_are_switched_and_kept(dashboard: Pag
     await dashboard.do("goto", url=f"{dashboard.url}?again#/topics")
     await dashboard.wait("h1:text-is('主题')")
     assert await dashboard.evaluate("() => document.documentElement.lang") == "zh-CN"
+    await dashboard.visit("settings?q=mqtt.max_packet_size")
+    assert "MQTT 报文的最大长度" in await dashboard.text("tbody td")
+    await dashboard.click("tbody .row-actions .btn")
+    await dashboard.label("值", "as large as it likes")
+    await dashboard.press("Enter")
+    assert "应为大小" in await dashboard.text("dialog [role=alert]")
+    await dashboard.press("Escape")
+    await dashboard.visit("plugins/emqx_auth_mnesia")
+    assert "用户数上限" in await dashboard.text("main form")
     assert await dashboard.evaluate(background) == dark
+
+
+async def test_clients_by_the_time_of_their_connection(dashboard: Page, broker: TestBroker) -> None:
+    await broker.client("pump-1")
+    await dashboard.visit("clients?since=300")
+    await dashboard.wait('a:text-is("pump-1")')
+    await dashboard.visit("clients?since=-86400")
+    await dashboard.gone('a:text-is("pump-1")')
+    await dashboard.wait(".table-box .empty")
+
+
+class TestWhoDecides:
+    @pytest.fixture
+    def broker_config(self) -> dict[str, object]:
+        return {"modules": {"load": ["emqx_mod_acl_internal"]}, "plugins": {"load": ["emqx_auth_mnesia"]}}
+
+    async def test_the_order_is_changed(self, dashboard: Page, broker: TestBroker) -> None:
+        await dashboard.visit("access?tab=chain")
+        card = "section:has(h2:text-is('Access to topics'))"
+        row = f"{card} tbody tr"
+        found = await dashboard.do("texts", at=f"{row} td.lead")
+        assert found == ["emqx_auth_mnesia", "emqx_mod_acl_internal"]
+        await dashboard.do("focus", at="[data-move='acl_order emqx_mod_acl_internal up']")
+        await dashboard.press("Enter")
+        await dashboard.wait(f"{row}:first-child:has-text('emqx_mod_acl_internal')")
+        assert broker.node.config.acl_order == ("emqx_mod_acl_internal", "emqx_auth_mnesia")
+        await dashboard.click(f"{card} .card-head .btn")  # what was saved is forgotten
+        await dashboard.wait(f"{row}:first-child:has-text('emqx_auth_mnesia')")
+        assert broker.node.config.acl_order is None
+
+
+async def test_the_file_for_a_diagnosis_has_no_secrets(dashboard: Page, broker: TestBroker) -> None:
+    config = {"url": "http://bob:hush@127.0.0.1:9/", "headers": {"x": "hush-hush"}}
+    body = {"id": "hook", "type": "web_hook", "config": config}
+    assert (await broker.api("POST", "/resources", body, listener="dashboard", auth=AUTH)).code == 0
+    await dashboard.visit("nodes")
+    file = await dashboard.do("download", at="[data-diagnostics]")
+    found = json.loads(file["text"])
+    assert file["name"].startswith("trioemqx-diagnostics-")
+    assert found["resources"][0]["id"] == "hook"
+    settings = {row["key"]: row["value"] for row in found["configs"]}
+    assert settings["dashboard.default_user.password"] == "******"
+    assert settings["mqtt.max_packet_size"]
+    assert [part for part in found.values() if isinstance(part, dict) and "error" in part] == []
+    assert "hush" not in file["text"]

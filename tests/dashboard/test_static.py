@@ -16,7 +16,20 @@ APP = STATIC / "app"
 CODE = {path: path.read_text("utf-8") for path in sorted(APP.rglob("*.js")) if path.parent.name != "strings"}
 FORBIDDEN = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "javascript:")
 STRING = re.compile(r"^  '([\w.-]+)': \[(['\"])(.*)\2, '(.*)'\],$", re.MULTILINE)
-COMPUTED = ("drop.", "form.", "hint.", "metrics.", "origin.", "rules.", "shell.", "stat.", "theme.", "tool.")
+COMPUTED = (
+    "chain.",
+    "drop.",
+    "form.",
+    "hint.",
+    "metrics.",
+    "origin.",
+    "pluginType.",
+    "rules.",
+    "shell.",
+    "stat.",
+    "theme.",
+    "tool.",
+)
 """Beginnings of keys that code puts together from something else."""
 PAIRS = [
     *[(text, ground) for text in ("text", "muted", "accent") for ground in ("bg", "surface", "surface-2")],
@@ -27,10 +40,22 @@ PAIRS = [
     ("accent-strong", "accent-soft"),
     ("on-accent", "accent"),
     ("on-danger", "danger-fill"),
+    *[(f"chart-{number}", "surface") for number in (1, 2, 3, 4)],  # words of the editor
 ]
 """Text and what it stands on."""
-READABLE = 4.5
+SHAPES = [
+    *[
+        ("accent", ground) for ground in ("bg", "surface", "surface-2", "accent-soft")
+    ],  # the frame of what has the focus
+    *[("line-strong", ground) for ground in ("bg", "surface")],  # the edge of a field
+    *[(f"chart-{number}", "surface") for number in range(1, 7)],
+    *[(kind, "surface") for kind in ("ok", "warn", "danger", "info")],
+]
+"""What is no text and has to be seen all the same."""
+READABLE, SEEN = 4.5, 3.0
 """WCAG 2 AA."""
+RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+OF_RULE = {name: re.compile(rf"(?<![\w-]){name}: var\(--([\w-]+)\)") for name in ("color", "background")}
 
 
 def table() -> dict[str, tuple[str, str]]:
@@ -89,11 +114,23 @@ def test_text_can_be_read(dark: bool) -> None:
     )
     colours = {name: luminance(pair[dark]) for name, *pair in found}
     poor = {}
-    for text, ground in PAIRS:
-        high, low = sorted((colours[text], colours[ground]), reverse=True)
-        if (contrast := (high + 0.05) / (low + 0.05)) < READABLE:
-            poor[text, ground] = contrast
+    for pairs, least in ((PAIRS, READABLE), (SHAPES, SEEN)):
+        for front, ground in pairs:
+            high, low = sorted((colours[front], colours[ground]), reverse=True)
+            if (contrast := (high + 0.05) / (low + 0.05)) < least:
+                poor[front, ground] = contrast
     assert poor == {}
+
+
+def test_every_pair_of_text_and_ground_in_the_style_sheets_is_looked_at() -> None:
+    used = set()
+    for file in (STATIC / "css").glob("*.css"):
+        for _selector, body in RULE.findall(file.read_text("utf-8")):
+            text, ground = (OF_RULE[name].search(body) for name in ("color", "background"))
+            if text and ground:
+                used.add((text[1], ground[1]))
+    assert len(used) > 10
+    assert used - set(PAIRS) == set()
 
 
 def luminance(colour: str) -> float:

@@ -35,9 +35,13 @@ class Request:
     """`auth_req`, `super_req` or `acl_req`. Without a `url` it is not made."""
 
     url: str = attrs.field(default="", repr=False)
+    """Where it is sent to; empty: this is not asked."""
     method: Literal["post", "get"] = "post"
+    """Request method."""
     headers: dict[str, Secret] = attrs.field(factory=dict)
+    """Headers of every request; `_` is sent as `-`."""
     params: dict[str, str] | str = ""
+    """Parameters of the request; `%c`, `%u`, `%P` and others are filled in."""
 
     def __attrs_post_init__(self) -> None:
         if not self.url:
@@ -97,11 +101,16 @@ class Config:
     super_req: Request = Request()
     acl_req: Request = Request()
     timeout: Duration = 5.0
+    """How long a request may take, with the wait for a free connection."""
     connect_timeout: Duration = 5.0
+    """How long making a connection may take."""
     pool_size: int = 8
+    """Connections to the server."""
     enable_pipelining: int | bool = 100
+    """Accepted, without effect."""
     ssl: HttpTls = attrs.field(factory=HttpTls)
     acl_on_error: Literal["deny", "ignore"] = "deny"
+    """What an access check is answered when the server cannot be asked."""
     hook_timeout: Duration | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -38,12 +38,19 @@ class Config:
     """`[auth.jwt]`. An empty text is as good as no setting."""
 
     secret: Secret = attrs.field(factory=Secret)
+    """Key of HMAC signatures."""
     pubkey: str = ""
+    """File with a public key or a certificate, PEM."""
     jwks: str | Jwks = attrs.field(default="", repr=False)
+    """URL of a key set, or a table with `url`, `refresh_interval` and more."""
     from_: Literal["password", "username"] = "password"
+    """Where the token is: in the password or in the user name."""
     verify_claims: bool | dict[str, str | bool] = False
+    """Claims that have to be as they are given here; `%c` and `%u` are filled in."""
     acl_claim_name: str = "acl"
+    """Claim with access rules."""
     signature_format: Literal["der", "raw"] = "der"
+    """Form of ECDSA signatures."""
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.jwks, str) and self.jwks:

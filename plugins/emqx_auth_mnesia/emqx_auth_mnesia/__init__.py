@@ -36,12 +36,17 @@ class Mnesia:
     """`[auth.mnesia]`"""
 
     password_hash: Literal["plain", "md5", "sha", "sha256", "sha512", "pbkdf2"] = "sha256"
+    """How new passwords are stored."""
     pbkdf2_iterations: int = attrs.field(
         default=100_000, validator=[attrs.validators.ge(MIN_ROUNDS), attrs.validators.le(MAX_ROUNDS)]
     )
+    """Rounds of pbkdf2; more are safer and slower."""
     max_users: int = attrs.field(default=200_000, validator=_positive)
+    """Most users that are kept."""
     max_acl_rows: int = attrs.field(default=100_000, validator=_positive)
+    """Most access rows that are kept."""
     max_acl_rows_per_name: int = attrs.field(default=1000, validator=_positive)
+    """Most access rows of one client or user."""
 
 
 @attrs.frozen
@@ -66,7 +71,9 @@ class Config:
 
     mnesia: Mnesia = attrs.field(factory=Mnesia)
     client: dict[str, Client] = attrs.field(factory=dict)
+    """Client identifiers with passwords that are entered at the start."""
     user: dict[str, User] = attrs.field(factory=dict)
+    """User names with passwords that are entered at the start."""
 
 
 class AuthMnesia(Plugin[Config]):

@@ -121,6 +121,7 @@ class Config:
     """`[bridge]`; `bridges` are the parsed ones by name."""
 
     mqtt: dict[str, Settings] = attrs.field(factory=dict)
+    """The bridges by name; the README of the plugin lists what each may have."""
     bridges: dict[str, BridgeConfig] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

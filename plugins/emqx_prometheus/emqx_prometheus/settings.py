@@ -18,7 +18,9 @@ class PushGateway:
     """`push.gateway`. Nothing is pushed without a `server`, which is a URL; it may have a user and a password."""
 
     server: str = attrs.field(default="", repr=False)
+    """URL of a push gateway; it may have a user and a password. Empty: nothing is pushed."""
     cacertfile: Path | None = None
+    """Authorities that the server's certificate is checked with, PEM."""
 
     def __attrs_post_init__(self) -> None:
         if self.server:
@@ -41,7 +43,9 @@ class Config:
 
     push: Push = attrs.field(factory=Push)
     interval: int | Duration = 5000
+    """Time between two pushes: milliseconds as a number, or a duration."""
     collector: tuple[str, ...] = ()
+    """Accepted, without effect."""
 
     def __attrs_post_init__(self) -> None:
         if self.seconds < SHORTEST:

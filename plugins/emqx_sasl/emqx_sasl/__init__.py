@@ -52,7 +52,9 @@ class Config:
     mechanisms: tuple[Literal["SCRAM-SHA-256", "SCRAM-SHA-1"], ...] = attrs.field(
         default=("SCRAM-SHA-256", "SCRAM-SHA-1"), validator=attrs.validators.min_len(1)
     )
+    """SCRAM mechanisms that clients may use."""
     max_users: int = attrs.field(default=200_000, validator=attrs.validators.ge(1))
+    """Most users that are kept."""
 
 
 class Sasl(Plugin[Config]):

@@ -37,6 +37,7 @@ class Body:
     """`[web.hook.body]`"""
 
     encoding_of_payload_field: Literal["plain", "base64", "base62"] = "plain"
+    """How the payload stands in the JSON."""
 
 
 @attrs.frozen
@@ -44,18 +45,29 @@ class Config:
     """`[web.hook]`. `rules` are the parsed rules: filters by hook point (`client_connect`)."""
 
     url: str = attrs.field(default="http://127.0.0.1:80", repr=False)
+    """Where events are posted to."""
     headers: dict[str, Secret] = attrs.field(factory=dict)
+    """Headers of every request; `_` is sent as `-`."""
     body: Body = attrs.field(factory=Body)
     pool_size: int = 32
+    """Connections to the server."""
     enable_pipelining: bool | int = True
+    """Accepted, without effect."""
     ssl: HttpTls = attrs.field(factory=HttpTls)
     rule: dict[str, Any] = attrs.field(factory=dict)
+    """Which events are sent, with topic filters for those that have a topic."""
     timeout: Duration = 5.0
+    """How long a request may take."""
     connect_timeout: Duration = 5.0
+    """How long making a connection may take."""
     queue_size: int = 10_000
+    """Events that may wait."""
     queue_bytes: ByteSize = 64 * 1024 * 1024
+    """The same in bytes."""
     queue_full: Literal["drop_oldest", "drop_new"] = "drop_oldest"
+    """What goes when the queue is full: the oldest event or the new one."""
     retry_for: Duration = 60.0
+    """How long an event is tried again while the server cannot be reached."""
     rules: dict[str, Filters] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -17,10 +17,15 @@ class HttpTls:
     none and does not compare it with the certificate. Without `cacertfile`, `verify` uses the system's authorities."""
 
     cacertfile: Path | None = None
+    """Authorities that the server's certificate is checked with, PEM."""
     certfile: Path | None = None
+    """The broker's own certificate, PEM."""
     keyfile: Path | None = None
+    """Key of that certificate, PEM."""
     verify: bool = False
+    """Whether the server's certificate is checked."""
     server_name_indication: str = ""
+    """Host name to ask for; disable: none, and it is not compared."""
 
     def context(self) -> ssl.SSLContext:
         """Read the files. Raises ValueError with one line that names the key and the file."""

@@ -44,7 +44,7 @@ def schema_of(cls: type, name: str) -> Schema:
     found = _table(cls)
     found["title"] = name
     for key, schema in _RESERVED.items():
-        found["properties"].setdefault(key, dict(schema))
+        found["properties"].setdefault(key, dict(schema)).setdefault("description", schema["description"])
     return found
 
 

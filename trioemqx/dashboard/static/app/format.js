@@ -73,3 +73,11 @@ export function duration(seconds) {
   }
   return said.join(' ');
 }
+
+const SECONDS = { day: 86400, hour: 3600, minute: 60, second: 1 };
+
+/** EMQX's "1 days, 3 hours, 12 minutes, 5 seconds" in the language chosen. */
+export function uptime(text) {
+  const parts = [...String(text ?? '').matchAll(/(\d+) (day|hour|minute|second)s?/g)];
+  return parts.length ? duration(parts.reduce((sum, [, count, unit]) => sum + count * SECONDS[unit], 0)) : text;
+}

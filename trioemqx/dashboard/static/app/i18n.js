@@ -1,5 +1,6 @@
 // Strings in English and Chinese. `t('clients.kick')`; the table is in strings/, one line a key.
 import { remembered, store } from './lib.js';
+import { inChinese, learnChinese } from './said.js';
 import { common } from './strings/common.js';
 import { broker } from './strings/broker.js';
 import { rules } from './strings/rules.js';
@@ -11,10 +12,12 @@ export const LANGUAGES = [['en', 'English'], ['zh', '中文']];
 
 const wished = remembered.get('language') ?? ((navigator.language || '').toLowerCase().startsWith('zh') ? 'zh' : 'en');
 export const language = store(wished === 'zh' ? 'zh' : 'en');
+if (language.get() === 'zh') await learnChinese().catch(console.error);
 document.documentElement.lang = language.get() === 'zh' ? 'zh-CN' : 'en';
 
 /** Switch to 'en' or 'zh', and remember it. */
-export function setLanguage(code) {
+export async function setLanguage(code) {
+  if (code === 'zh') await learnChinese().catch(console.error);
   remembered.set('language', code);
   document.documentElement.lang = code === 'zh' ? 'zh-CN' : 'en';
   language.set(code);
@@ -30,8 +33,8 @@ export function t(key, values) {
 /** Whether there is a string of that key: for names that come from the server, such as reasons. */
 export const has = (key) => key in TABLE;
 
-/** `{en, zh}` of the API, or a plain text, in the language chosen. */
-export function pick(text) {
+/** What the API says, a plain text or `{en, zh}`, in the language chosen; a text without a translation stays English. */
+export function said(text) {
   if (text && typeof text === 'object') return text[language.get()] ?? text.en ?? '';
-  return text ?? '';
+  return language.get() === 'zh' && typeof text === 'string' ? inChinese(text) : text ?? '';
 }

@@ -1,6 +1,6 @@
 // The actions of a rule: forms from their schemas, each with actions to fall back on.
 import { html } from '../lib.js';
-import { pick, t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { link } from '../router.js';
 import { Field } from './form.js';
 import { fromParams, read, written } from './fields.js';
@@ -24,10 +24,10 @@ export const actionsOf = (drafts, definitions) => drafts.map((draft) => {
     try {
       const value = read(field, draft.texts[field.name] ?? written(field, field.default), t);
       if (value !== undefined) params[field.name] = value;
-    } catch (error) { throw new Error(`${pick(definition.title)}, ${field.label}: ${error.message}`); }
+    } catch (error) { throw new Error(`${said(definition.title)}, ${field.label}: ${error.message}`); }
   }
   if (definition?.types?.length) {
-    if (!draft.texts.$resource) throw new Error(`${pick(definition.title)}: ${t('rule.resourceNeeded')}`);
+    if (!draft.texts.$resource) throw new Error(`${said(definition.title)}: ${t('rule.resourceNeeded')}`);
     params.$resource = draft.texts.$resource;
   }
   return { ...(draft.id ? { id: draft.id } : {}), name: draft.name, params, fallbacks: actionsOf(draft.fallbacks, definitions) };
@@ -44,10 +44,10 @@ function Action({ draft, definitions, resources, onChange, onRemove, depth }) {
   const set = (name, text) => onChange({ ...draft, texts: { ...draft.texts, [name]: text } });
   const [metrics] = draft.metrics ?? [];
   return html`<div class="action" data-action=${draft.name}>
-    <div class="row"><h3 class="grow">${definition ? pick(definition.title) : draft.name} <span class="muted mono">${draft.name}</span></h3>
+    <div class="row"><h3 class="grow">${definition ? said(definition.title) : draft.name} <span class="muted mono">${draft.name}</span></h3>
       ${metrics && html`<${Badge} kind="ok">${t('rule.success')} <${Num} value=${metrics.success} /><//>${metrics.failed > 0 && html`<${Badge} kind="danger">${t('rule.failed')} <${Num} value=${metrics.failed} /><//>`}`}
       <button type="button" class="btn icon small ghost danger-text" aria-label=${t('rule.removeAction')} title=${t('rule.removeAction')} onClick=${onRemove}><${Icon} name="trash" size=${16} /></button></div>
-    ${definition?.description && html`<p class="muted">${pick(definition.description)}</p>`}
+    ${definition?.description && html`<p class="muted">${said(definition.description)}</p>`}
     <div class="form">
       ${definition?.types?.length > 0 && html`<${ResourceField} definition=${definition} resources=${resources} value=${draft.texts.$resource} onChange=${(text) => set('$resource', text)} />`}
       ${fromParams(definition?.params).map((field) => html`<${Field} key=${field.name} field=${field} text=${draft.texts[field.name] ?? written(field, field.default)} onChange=${(text) => set(field.name, text)} />`)}
@@ -69,7 +69,7 @@ export function Actions({ drafts, definitions, resources, onChange, depth = 0 })
       onChange=${(next) => onChange(drafts.map((old, at) => (at === n ? next : old)))} onRemove=${() => onChange(drafts.filter((_, at) => at !== n))} />`)}
     <select class="input add-action" aria-label=${depth ? t('rule.addFallback') : t('rule.addAction')} data-add-action=${depth} onChange=${add}>
       <option value="">${depth ? t('rule.addFallback') : t('rule.addAction')}</option>
-      ${[...definitions.values()].map((one) => html`<option value=${one.name}>${pick(one.title)}</option>`)}
+      ${[...definitions.values()].map((one) => html`<option value=${one.name}>${said(one.title)}</option>`)}
     </select>
   </div>`;
 }

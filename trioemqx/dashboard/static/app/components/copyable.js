@@ -1,4 +1,4 @@
-// Foreign text of any length: shortened in the middle, whole on hover, with a button that copies it.
+// Foreign text of any length: cut in the middle to what there is room for, whole on hover, with a button that copies it.
 import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { Icon } from './icons.js';
@@ -23,8 +23,20 @@ export function shorten(text, most) {
   return `${letters.slice(0, most - tail - 1).join('')}…${letters.slice(-tail).join('')}`;
 }
 
-/** Text with a copy button; `href` makes it a link. */
-export function Copyable({ text, href, most = 40, mono = true }) {
+/** Foreign text that needs no button: as much of it as there is room for, on one line (`clip`) or on a few (`lines`). */
+export const Clip = ({ text, className = 'clip' }) => html`<div class=${className} title=${text}>${shorten(String(text ?? ''), 300)}</div>`;
+
+const TAIL = 6; // letters of the end that stay to be seen
+
+/** The text itself: in a table its beginning gives way, so that the end of a long one is seen as well. */
+function Shown({ text }) {
+  const letters = [...text];
+  if (letters.length <= 2 * TAIL) return text;
+  return html`<span class="begin">${letters.slice(0, -TAIL).join('')}</span><span class="end">${letters.slice(-TAIL).join('')}</span>`;
+}
+
+/** Text with a copy button; `href` makes it a link. `most` letters are in the page at all. */
+export function Copyable({ text, href, most = 120, mono = true }) {
   const [done, setDone] = useState(false);
   const copy = async (event) => {
     event.preventDefault();
@@ -34,7 +46,7 @@ export function Copyable({ text, href, most = 40, mono = true }) {
     setTimeout(() => setDone(false), 1200);
   };
   const shown = shorten(String(text ?? ''), most);
-  const body = href ? html`<a href=${href} title=${text}>${shown}</a>` : html`<span title=${text}>${shown}</span>`;
+  const body = href ? html`<a href=${href} title=${text}><${Shown} text=${shown} /></a>` : html`<span title=${text}><${Shown} text=${shown} /></span>`;
   return html`<span class="copyable ${mono ? 'mono' : ''}"><bdi>${body}</bdi>
     <button type="button" class="copy" aria-label=${t('action.copy')} title=${t('action.copy')} onClick=${copy}><${Icon} name=${done ? 'check' : 'copy'} size=${14} /></button>
   </span>`;

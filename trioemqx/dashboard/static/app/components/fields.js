@@ -1,5 +1,5 @@
 // From a schema to the fields of a form: JSON Schema (plugins, modules) and EMQX's params (actions, resources).
-import { pick } from '../i18n.js';
+import { said } from '../i18n.js';
 
 const kindOf = (type, schema) => {
   const types = [].concat(type ?? 'string').filter((one) => one !== 'null');
@@ -27,12 +27,12 @@ export function fromSchema(schema, origins = {}, root = schema, before = '') {
     return [{
       name,
       label: before ? name : one.title ?? key,
-      help: one.description,
+      help: said(one.description),
       kind: one.writeOnly ? 'password' : kindOf(one.type, one),
       options: one.enum?.map((value) => [value, String(value)]),
       required: schema.required?.includes(key),
       default: one.default,
-      unit: one['x-unit'],
+      unit: said(one['x-unit']),
       min: one.minimum,
       max: one.maximum,
       origin: origins[key],
@@ -63,8 +63,8 @@ export function fromParams(params) {
     .sort(([, a], [, b]) => (a.order ?? 0) - (b.order ?? 0))
     .map(([name, one]) => ({
       name,
-      label: pick(one.title) || name,
-      help: pick(one.description),
+      label: said(one.title) || name,
+      help: said(one.description),
       kind: one.input === 'textarea' ? 'text' : one.input === 'editable_select' ? 'any' : kindOf(one.type, one),
       options: one.enum?.map((value) => [value, String(value)]),
       required: one.required,

@@ -43,6 +43,8 @@ const PATHS = {
   download: 'M12 4v11 M7 11l5 5 5-5 M4 20h16',
   upload: 'M12 16V5 M7 9l5-5 5 5 M4 20h16',
   next: 'M9 5l7 7-7 7',
+  up: 'M5 15l7-7 7 7',
+  down: 'M5 9l7 7 7-7',
   previous: 'M15 5l-7 7 7 7',
   warning: 'M12 4L2.500 20h19z M12 10v4 M12 17v.01',
   info: 'M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18 M12 11v5 M12 8v.01',

@@ -20,9 +20,9 @@ export function MessageDrawer({ row, onClose, children }) {
 }
 
 const common = (open) => [
-  { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} />` },
+  { label: t('word.topic'), className: 'lead', share: 35, value: (row) => html`<${Copyable} text=${row.topic} />` },
   { label: t('word.qos'), className: 'num', value: (row) => row.qos },
-  { label: t('client.from'), value: (row) => (row.from_clientid ? html`<${Copyable} text=${row.from_clientid} most=${24} />` : '–') },
+  { label: t('client.from'), share: 18, value: (row) => (row.from_clientid ? html`<${Copyable} text=${row.from_clientid} />` : '–') },
   { label: t('client.queuedAt'), value: (row) => html`<${Ago} value=${row.queued_at} />` },
   { label: t('word.size'), className: 'num', value: (row) => bytes(row.size) },
   { value: (row) => html`<button class="btn small" onClick=${() => open(row)}>${t('action.view')}</button>` },

@@ -10,13 +10,15 @@ import { ErrorBox, Skeleton, Badge } from './states.js';
 
 function Nav({ current, open, close }) {
   const { last } = feed.use();
-  return html`<nav class="nav ${open ? 'open' : ''}" aria-label=${t('nav.label')}>
-    <a class="brand" href=${link(['overview'])} onClick=${close}><${Mark} /> trioemqx</a>
+  const list = useRef(null);
+  useEffect(() => { list.current.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' }); }, [current]);
+  return html`<nav ref=${list} class="nav ${open ? 'open' : ''}" aria-label=${t('nav.label')}>
+    <a class="brand" href=${link(['overview'])} onClick=${close}><${Mark} /><span>trioemqx</span></a>
     ${GROUPS.map(([title, pages]) => html`<div key=${title ?? 'first'}>
       ${title && html`<div class="nav-group">${t(title)}</div>`}
       <ul>${pages.map(([name, label, , icon]) => html`<li key=${name}>
-        <a class="nav-link" href=${link([name])} aria-current=${name === current ? 'page' : undefined} onClick=${close}>
-          <${Icon} name=${icon} /> ${t(label)}
+        <a class="nav-link" title=${t(label)} href=${link([name])} aria-current=${name === current ? 'page' : undefined} onClick=${close}>
+          <${Icon} name=${icon} /><span>${t(label)}</span>
           ${name === 'alarms' && last?.alarms > 0 && html`<span class="count"><${Badge} kind="danger">${last.alarms}<//></span>`}
         </a></li>`)}</ul>
     </div>`)}

@@ -1,6 +1,6 @@
 // What a page shows instead of its content: nothing there, an error, still loading. And small words: badges, numbers, headings.
 import { html } from '../lib.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { full, short, time, ago } from '../format.js';
 import { Icon } from './icons.js';
 
@@ -11,7 +11,7 @@ export const EmptyState = ({ icon = 'inbox', title, children }) => html`
 /** An error with what to do about it. A 404 of an endpoint says that this broker lacks it. */
 export const ErrorBox = ({ error, retry }) => html`
   <div class="notice danger" role="alert"><${Icon} name="warning" />
-    <div class="grow"><strong>${error.message}</strong>${error.reason && html`<div>${error.reason}</div>`}${error.hint && html`<div>${error.hint}</div>`}</div>
+    <div class="grow"><strong>${said(error.message)}</strong>${error.reason && html`<div>${said(error.reason)}</div>`}${error.hint && html`<div>${error.hint}</div>`}</div>
     ${retry && html`<button class="btn small" onClick=${retry}>${t('action.retry')}</button>`}
   </div>`;
 

@@ -2,12 +2,22 @@
 import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url } from '../api.js';
+import { link } from '../router.js';
 import { confirm } from './dialog.js';
 import { Badge } from './states.js';
 import { attempt } from './toast.js';
 
 // The parts of the broker that EMQX lists as plugins; they are always there.
 const FIXED = new Set(['emqx_dashboard', 'emqx_management', 'emqx_rule_engine']);
+
+// Where what a plugin or module does is looked after.
+const PAGES = {
+  emqx_auth_mnesia: ['access'], emqx_retainer: ['retained'], emqx_rule_engine: ['rules'], emqx_dashboard: ['users'], emqx_management: ['applications'],
+  emqx_mod_delayed: ['delayed'], emqx_mod_slow_subs: ['slow-subscriptions'], emqx_mod_topic_metrics: ['topic-metrics'], emqx_mod_trace: ['trace'],
+};
+
+/** A link to that page, if there is one. */
+export const Manage = ({ row, small = true }) => (row.active && PAGES[row.name] ? html`<a class="btn ${small ? 'small ghost' : ''}" href=${link(PAGES[row.name])}>${t('plugins.manage')}</a>` : null);
 
 /** Running, stopped, or not running although it should. */
 export const StateBadge = ({ row }) => html`<${Badge} kind=${row.problem ? 'danger' : row.active ? 'ok' : ''}>${row.problem ? t('plugins.problem') : row.active ? t('word.running') : t('word.stopped')}<//>`;

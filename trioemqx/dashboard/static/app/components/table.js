@@ -7,20 +7,25 @@ import { short, full } from '../format.js';
 import { Icon } from './icons.js';
 import { EmptyState, ErrorBox } from './states.js';
 
-/** `columns`: [{label, value(row), className?, wide?}]; a column without a label holds the buttons of a row. On a phone a row is a card. */
+const classOf = ({ className = '', label, share }) => `${className} ${label ? '' : 'row-actions'} ${share ? 'cut' : ''}`.trim();
+const widthOf = ({ share }) => (share ? { width: `${share}%` } : undefined);
+
+/** `columns`: [{label, value(row), className?, share?}]; a column without a label holds the buttons of a row. One with a `share`, in percent
+ *  of the width, takes that whatever stands in it: ids and topics, which are cut to fit. On a phone a row is a card. */
 export function Table({ columns, rows, rowKey, empty, loading, label }) {
   if (!rows && loading) return html`<div class="table-box"><div class="pad"><div class="skeleton" aria-busy="true">${[0, 1, 2, 3, 4, 5].map((n) => html`<i class="w${n % 3}" />`)}</div></div></div>`;
   if (!rows?.length) return html`<div class="table-box">${empty ?? html`<${EmptyState} />`}</div>`;
   return html`<div class="table-box" tabindex="0" role="region" aria-label=${label}>
     <table class=${loading ? 'table is-loading' : 'table'}>
-      <thead><tr>${columns.map((column) => html`<th scope="col" class=${column.className}>${column.label ?? html`<span class="hidden">${t('table.actions')}</span>`}</th>`)}</tr></thead>
+      <thead><tr>${columns.map((column) => html`<th scope="col" class=${classOf(column)} style=${widthOf(column)}>${column.label ?? html`<span class="hidden">${t('table.actions')}</span>`}</th>`)}</tr></thead>
       <tbody>${rows.map((row, n) => html`<tr key=${rowKey ? rowKey(row) : n}>${columns.map((column) => html`
-        <td class="${column.className ?? ''} ${column.label ? '' : 'row-actions'}" data-label=${column.label}>${column.value(row)}</td>`)}</tr>`)}</tbody>
+        <td class=${classOf(column)} data-label=${column.label}>${column.value(row)}</td>`)}</tr>`)}</tbody>
     </table>
   </div>`;
 }
 
-/** One filter: {name, label, type: 'text'|'select'|'number', options: [[value, label]]}. Text waits until one stops typing. */
+/** One filter: {name, label, type: 'text'|'select'|'number', options: [[value, label]], params}. Text waits until one stops typing. `params(value)`
+ *  are the API's, where they are others than {name: value}. */
 function Filter({ filter, value, onChange }) {
   const [typed, setTyped] = useState(value ?? '');
   const timer = useRef(null);
@@ -85,7 +90,7 @@ export function useAutoRefresh() {
 export function ServerTable({ path, columns, filters = [], fixed, rowKey, empty, limit = 50, children, label, rowsOf = (data) => data }) {
   const { query } = route.use();
   const [every, auto] = useAutoRefresh();
-  const wanted = Object.fromEntries(filters.map((filter) => [filter.name, query[filter.name]]));
+  const wanted = Object.assign({}, ...filters.map(({ name, params }) => (params && query[name] ? params(query[name]) : { [name]: query[name] })));
   const asked = useApi(path, { ...wanted, ...fixed, _page: query._page ?? 1, _limit: limit }, { every });
   const rows = asked.data && rowsOf(asked.data);
   const filtered = filters.some((filter) => query[filter.name]);

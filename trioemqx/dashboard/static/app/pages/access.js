@@ -10,6 +10,7 @@ import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
 import { NeedsPlugin, notLoaded } from '../components/needs.js';
+import { Chains } from '../components/chain.js';
 
 function Users({ kind }) {
   const [edited, setEdited] = useState(null); // {} a new one, or a row
@@ -27,7 +28,7 @@ function Users({ kind }) {
     if (await attempt(() => api.delete(url`auth_${kind}/${row[kind]}`), t('action.deleted'))) reload();
   };
   const columns = (reload) => [
-    { label, className: 'lead', value: (row) => html`<${Copyable} text=${row[kind]} />` },
+    { label, className: 'lead', share: 50, value: (row) => html`<${Copyable} text=${row[kind]} />` },
     { label: t('word.created'), value: (row) => html`<${Ago} value=${row.created_at} />` },
     { value: (row) => html`<button class="btn small" onClick=${() => setEdited(row)}>${t('access.newPassword')}</button>
       <button class="btn small ghost danger-text" onClick=${() => remove(row, reload)}>${t('action.delete')}</button>` },
@@ -62,8 +63,8 @@ function Acl() {
   };
   const actions = [['pub', t('access.pub')], ['sub', t('access.sub')], ['pubsub', t('access.pubsub')]];
   const columns = (reload) => [
-    ...(kind === 'all' ? [] : [{ label: t(WHO[kind]), className: 'lead', value: (row) => html`<${Copyable} text=${row[kind]} />` }]),
-    { label: t('word.filter'), className: kind === 'all' ? 'lead' : '', value: (row) => html`<${Copyable} text=${row.topic} most=${50} />` },
+    ...(kind === 'all' ? [] : [{ label: t(WHO[kind]), className: 'lead', share: 25, value: (row) => html`<${Copyable} text=${row[kind]} />` }]),
+    { label: t('word.filter'), className: kind === 'all' ? 'lead' : '', share: 40, value: (row) => html`<${Copyable} text=${row.topic} />` },
     { label: t('access.action'), value: (row) => actions.find(([value]) => value === row.action)?.[1] ?? row.action },
     { label: t('access.access'), value: (row) => html`<${Badge} kind=${row.access === 'allow' ? 'ok' : 'danger'}>${row.access === 'allow' ? t('access.allow') : t('access.deny')}<//>` },
     { value: (row) => html`<button class="btn small ghost danger-text" onClick=${() => remove(row, reload)}>${t('action.delete')}</button>` },
@@ -82,10 +83,10 @@ function Acl() {
 
 export default function Access() {
   const probe = useApi('auth_username', { _page: 1, _limit: 1 });
-  const head = html`<${PageHead} title=${t('nav.usersAcl')} note=${t('access.note')} />`;
-  if (notLoaded(probe.error)) return html`${head}<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />`;
-  return html`${head}<${Tabs} tabs=${[
-    ['username', t('access.byUser'), () => html`<${Users} kind="username" />`],
-    ['clientid', t('access.byClient'), () => html`<${Users} kind="clientid" />`],
-    ['acl', t('access.acl'), () => html`<${Acl} />`]]} />`;
+  const own = (shown) => () => (notLoaded(probe.error) ? html`<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />` : shown());
+  return html`<${PageHead} title=${t('nav.usersAcl')} note=${t('access.note')} /><${Tabs} tabs=${[
+    ['username', t('access.byUser'), own(() => html`<${Users} kind="username" />`)],
+    ['clientid', t('access.byClient'), own(() => html`<${Users} kind="clientid" />`)],
+    ['acl', t('access.acl'), own(() => html`<${Acl} />`)],
+    ['chain', t('chain.title'), () => html`<${Chains} />`]]} />`;
 }

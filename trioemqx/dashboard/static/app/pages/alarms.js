@@ -1,12 +1,12 @@
 // What is wrong now, and what was.
 import { html } from '../lib.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { api, useApi } from '../api.js';
 import { duration, time } from '../format.js';
 import { Tabs } from '../components/tabs.js';
 import { Refresh, Table } from '../components/table.js';
 import { Ago, EmptyState, Loaded, PageHead } from '../components/states.js';
-import { Copyable } from '../components/copyable.js';
+import { Clip, Copyable } from '../components/copyable.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
 
@@ -14,10 +14,12 @@ const flat = (data) => data.flatMap((node) => node.alarms.map((alarm) => ({ ...a
 /** EMQX tells the duration in microseconds. */
 const lasted = (row) => duration(row.duration / 1e6);
 
+const details = (row) => Object.entries(row.details ?? {}).map(([key, value]) => `${key}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ') || '–';
+
 const common = () => [
-  { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} most=${36} />` },
-  { label: t('alarms.message'), className: 'text', value: (row) => row.message },
-  { label: t('alarms.details'), value: (row) => html`<span class="muted mono alarm-details">${Object.entries(row.details ?? {}).map(([key, value]) => `${key}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ') || '–'}</span>` },
+  { label: t('word.name'), className: 'lead', share: 20, value: (row) => html`<${Copyable} text=${row.name} />` },
+  { label: t('alarms.message'), className: 'text', value: (row) => html`<${Clip} text=${said(row.message)} className="lines" />` },
+  { label: t('alarms.details'), value: (row) => html`<${Clip} text=${details(row)} className="lines muted mono alarm-details" />` },
   { label: t('alarms.since'), className: 'nowrap', value: (row) => html`<${Ago} value=${row.activate_at} />` },
   { label: t('alarms.lasted'), className: 'nowrap', value: lasted },
 ];

@@ -10,10 +10,10 @@ const METHODS = ['POST', 'PUT', 'DELETE', 'ctl'];
 const DOORS = ['dashboard', 'management', 'ctl'];
 const columns = () => [
   { label: t('audit.time'), className: 'nowrap lead', value: (row) => time(row.at) },
-  { label: t('audit.actor'), value: (row) => html`<${Copyable} text=${row.who || '–'} most=${30} mono=${false} />` },
+  { label: t('audit.actor'), share: 14, value: (row) => html`<${Copyable} text=${row.who || '–'} mono=${false} />` },
   { label: t('audit.via'), value: (row) => html`<${Badge}>${row.door}<//>` },
   { label: t('audit.peer'), value: (row) => html`<span class="mono">${row.peer || '–'}</span>` },
-  { label: t('audit.what'), value: (row) => html`<span class="row"><b class="mono">${row.method}</b> <${Copyable} text=${row.path} most=${70} /></span>` },
+  { label: t('audit.what'), share: 40, value: (row) => html`<span class="row"><b class="mono">${row.method}</b> <${Copyable} text=${row.path} /></span>` },
   { label: t('audit.result'), value: (row) => html`<${Badge} kind=${row.result === 'ok' ? 'ok' : 'danger'}>${row.result}<//>` },
 ];
 

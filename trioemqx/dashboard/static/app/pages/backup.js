@@ -40,7 +40,7 @@ export default function Backup() {
       <button class="btn" onClick=${() => chosen.current.click()}>${t('action.upload')}</button><button class="btn primary" onClick=${make}>${t('backup.make')}</button><${Refresh} reload=${files.reload} /><//>
     <${Notice}>${t('backup.secrets')}<//>
     <${Loaded} of=${files}>${() => html`<${Table} label=${t('nav.backup')} rows=${files.data} rowKey=${(row) => row.node + row.filename} columns=${[
-      { label: t('backup.file'), className: 'lead', value: (row) => html`<${Copyable} text=${row.filename} most=${60} />` },
+      { label: t('backup.file'), className: 'lead', share: 50, value: (row) => html`<${Copyable} text=${row.filename} />` },
       { label: t('word.created'), value: (row) => row.created_at },
       { label: t('word.size'), className: 'num', value: (row) => bytes(row.size) },
       { label: t('word.node'), value: (row) => row.node },

@@ -6,7 +6,7 @@ import { time } from '../format.js';
 import { setQuery } from '../router.js';
 import { ServerTable } from '../components/table.js';
 import { Badge, EmptyState, PageHead } from '../components/states.js';
-import { Copyable, shorten } from '../components/copyable.js';
+import { Clip, Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
@@ -38,10 +38,10 @@ export default function Bans({ query }) {
     if (await attempt(() => api.delete(url`banned/${row.as}/${row.who}`), t('action.deleted'))) reload();
   };
   const columns = (reload) => [
-    { label: t('bans.who'), className: 'lead', value: (row) => html`<${Copyable} text=${row.who} most=${32} />` },
+    { label: t('bans.who'), className: 'lead', share: 25, value: (row) => html`<${Copyable} text=${row.who} />` },
     { label: t('bans.what'), value: (row) => html`<${Badge}>${KINDS[row.as] ? t(KINDS[row.as]) : row.as}<//>` },
-    { label: t('bans.reason'), className: 'text', value: (row) => shorten(row.reason ?? '', 60) },
-    { label: t('bans.by'), className: 'nowrap', value: (row) => shorten(row.by ?? '', 16) },
+    { label: t('bans.reason'), share: 22, value: (row) => html`<${Clip} text=${row.reason} />` },
+    { label: t('bans.by'), share: 12, value: (row) => html`<${Clip} text=${row.by} />` },
     { label: t('bans.since'), className: 'nowrap', value: (row) => time(row.at) },
     { label: t('bans.until'), className: 'nowrap', value: (row) => (row.until - row.at >= FOREVER - 1 || row.until === 'infinity' ? t('word.never') : time(row.until)) },
     { value: (row) => html`<button class="btn small" onClick=${() => remove(row, reload)}>${t('bans.remove')}</button>` },

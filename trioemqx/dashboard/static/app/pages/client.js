@@ -57,7 +57,7 @@ function Subscriptions({ id }) {
       { name: 'topic', label: t('word.filter'), kind: 'string', required: true, placeholder: 'sensors/+/temperature', half: true },
       { name: 'qos', label: t('word.qos'), kind: 'select', options: [[0, '0'], [1, '1'], [2, '2']], default: 0, half: true }]} /><//>
     <${Loaded} of=${subs}>${() => html`<${Table} label=${t('client.subscriptions')} rows=${subs.data} rowKey=${(row) => row.topic} columns=${[
-      { label: t('word.filter'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${80} />` },
+      { label: t('word.filter'), className: 'lead', share: 60, value: (row) => html`<${Copyable} text=${row.topic} />` },
       { label: t('word.qos'), className: 'num', value: (row) => row.qos },
       { value: (row) => html`<button class="btn small ghost danger-text" onClick=${() => remove(row.topic)}>${t('client.unsubscribe')}</button>` },
     ]} empty=${html`<${EmptyState} title=${t('client.noSubs')}>${t('client.noSubsHint')}<//>`} />`}<//>
@@ -69,7 +69,7 @@ function AclCache({ id }) {
   const clear = async () => { if (await attempt(() => api.delete(url`clients/${id}/acl_cache`), t('client.clearedAcl'))) cache.reload(); };
   return html`<div><div class="filters"><div class="grow" /><button class="btn" onClick=${clear}>${t('client.clearAcl')}</button><${Refresh} reload=${cache.reload} /></div>
     <${Loaded} of=${cache}>${() => html`<${Table} label=${t('client.acl')} rows=${cache.data} columns=${[
-      { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${80} />` },
+      { label: t('word.topic'), className: 'lead', share: 50, value: (row) => html`<${Copyable} text=${row.topic} />` },
       { label: t('client.access'), value: (row) => row.access },
       { label: t('client.result'), value: (row) => html`<${Badge} kind=${row.result === 'allow' ? 'ok' : 'danger'}>${row.result}<//>` },
       { label: t('clients.since'), value: (row) => html`<${Ago} value=${row.updated_time} />` },

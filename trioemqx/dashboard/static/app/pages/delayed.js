@@ -31,10 +31,10 @@ export default function Delayed() {
     if (await attempt(() => api.delete(url`delayed/${row.id}`), t('action.deleted'))) reload();
   };
   const columns = (reload) => [
-    { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${56} />` },
+    { label: t('word.topic'), className: 'lead', share: 45, value: (row) => html`<${Copyable} text=${row.topic} />` },
     { label: t('delayed.due'), className: 'nowrap', value: (row) => html`<${Ago} value=${due(row)} />` },
     { label: t('word.qos'), className: 'num', value: (row) => row.qos },
-    { label: t('client.from'), value: (row) => (row.from_clientid ? html`<${Copyable} text=${row.from_clientid} most=${24} href=${link(['clients', row.from_clientid])} />` : '–') },
+    { label: t('client.from'), share: 18, value: (row) => (row.from_clientid ? html`<${Copyable} text=${row.from_clientid} href=${link(['clients', row.from_clientid])} />` : '–') },
     { label: t('word.size'), className: 'num', value: (row) => bytes(row.size ?? row.payload_size) },
     { value: (row) => html`<button class="btn small" onClick=${() => setOpen(row.id)}>${t('action.view')}</button>
       <button class="btn small ghost danger-text" onClick=${() => remove(row, reload)}>${t('action.delete')}</button>` },

@@ -11,6 +11,7 @@ import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
 import { fromBase64, fromHex, Payload, textOf } from '../components/payload.js';
 import { Icon } from '../components/icons.js';
+import { TopicTree } from '../components/topic_tree.js';
 
 const QOS = [[0, '0'], [1, '1'], [2, '2']];
 const qosField = (name, label) => ({ name, label, kind: 'select', options: QOS, required: true, default: 0, half: true });
@@ -91,14 +92,16 @@ const preview = (message) => (message.size === 0 ? '∅' : shorten((textOf(messa
 function Messages({ one }) {
   const [way, setWay] = useState('');
   const [open, setOpen] = useState(null);
+  const [tree, setTree] = useState(false);
   const shown = useMemo(() => one.messages.filter((message) => !way || message.way === way).slice(0, 200), [one.messages.length, one.received, one.sent, way]);
   const properties = open?.properties && JSON.stringify(open.properties, (_, value) => (value?.type === 'Buffer' ? textOf(Uint8Array.from(value.data)) ?? value.data : value), 2);
   return html`<${Card} className="messages" title=${t('tool.messages')} actions=${html`
       <span class="muted">${t('tool.counts', { received: short(one.received), sent: short(one.sent) })}</span>
       <div class="btn-group" role="group" aria-label=${t('tool.messages')}>${[['', t('tool.all')], ['in', t('tool.in')], ['out', t('tool.out')]].map(([key, label]) => html`<button class="btn small" aria-pressed=${way === key} onClick=${() => setWay(key)}>${label}</button>`)}</div>
-      <button class="btn small" onClick=${() => tool.clear(one)}>${t('tool.clear')}</button>`}>
+      <button class="btn small" data-tree aria-pressed=${tree} onClick=${() => setTree(!tree)}>${t('tool.tree')}</button>
+      <button class="btn small" data-clear onClick=${() => tool.clear(one)}>${t('tool.clear')}</button>`}>
     ${one.skipped > 0 && html`<${Notice} kind="warn">${t('tool.skipped', { count: full(one.skipped) })}<//>`}
-    ${shown.length === 0 ? html`<${EmptyState} icon="send" title=${t('tool.noMessages')}>${t('tool.noMessagesHint')}<//>` : html`<ol class="stream">${shown.map((message) => html`
+    ${shown.length === 0 ? html`<${EmptyState} icon="send" title=${t('tool.noMessages')}>${t('tool.noMessagesHint')}<//>` : tree ? html`<${TopicTree} messages=${one.messages.filter((message) => !way || message.way === way)} changes=${`${way} ${one.received} ${one.sent} ${one.messages.length}`} show=${setOpen} preview=${preview} />` : html`<ol class="stream">${shown.map((message) => html`
       <li key=${message.key} class=${message.way}><button onClick=${() => setOpen(message)}>
         <span class="row"><${Badge} kind=${message.way === 'in' ? 'info' : 'ok'}>${message.way === 'in' ? t('tool.in') : t('tool.out')}<//><b class="mono grow">${shorten(message.topic, 60)}</b><span class="muted">QoS ${message.qos}${message.retain ? ` · ${t('word.retain')}` : ''} · ${new Date(message.at).toLocaleTimeString('en-GB')}</span></span>
         <span class="mono stream-text">${preview(message)}</span></button></li>`)}</ol>`}

@@ -3,7 +3,7 @@ import { html } from '../lib.js';
 import { t } from '../i18n.js';
 import { url, useApi } from '../api.js';
 import { link } from '../router.js';
-import { bytes } from '../format.js';
+import { bytes, uptime } from '../format.js';
 import { Refresh } from '../components/table.js';
 import { Badge, Card, Facts, Loaded, Num, PageHead } from '../components/states.js';
 import { MetricTables, StatsTable } from '../components/metrics.js';
@@ -21,7 +21,7 @@ export default function Node({ path: [, name] }) {
     <${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link(['nodes'])}>${t('nav.nodes')}</a>`}>
       ${node.data && html`<${Badge} kind=${node.data.node_status === 'Running' ? 'ok' : 'danger'}>${node.data.node_status === 'Running' ? t('word.running') : node.data.node_status}<//>`}<${Refresh} reload=${reload} /><//>
     <${Card} title=${t('nodes.basics')}><${Loaded} of=${node}>${() => html`<${Facts} rows=${[
-      [t('overview.uptime'), node.data.uptime], [t('overview.version'), `${broker.data?.sysdescr ?? ''} ${node.data.version}`], [t('overview.python'), node.data.otp_release],
+      [t('overview.uptime'), uptime(node.data.uptime)], [t('overview.version'), `${broker.data?.sysdescr ?? ''} ${node.data.version}`], [t('overview.python'), node.data.otp_release],
       [t('nodes.connections'), html`<${Num} value=${node.data.connections} />`], [t('overview.load'), `${node.data.load1} / ${node.data.load5} / ${node.data.load15}`],
       [t('nodes.memory'), `${size(node.data.memory_used)} / ${size(node.data.memory_total)}`], [t('overview.fds'), html`<${Num} value=${node.data.max_fds} />`], [t('overview.time'), broker.data?.datetime]]} />`}<//><//>
     <${Card} title=${t('overview.stats')} flush><${Loaded} of=${stats}>${() => html`<${StatsTable} stats=${stats.data} />`}<//><//>

@@ -4,7 +4,7 @@ import { has, t } from '../i18n.js';
 import { useApi } from '../api.js';
 import { columns, feed } from '../feed.js';
 import { link } from '../router.js';
-import { bytes, percent, short } from '../format.js';
+import { bytes, percent, short, uptime } from '../format.js';
 import { Chart, Spark } from '../components/chart.js';
 import { Badge, Card, Facts, Num, PageHead, Skeleton } from '../components/states.js';
 import { MetricTables, StatsTable } from '../components/metrics.js';
@@ -76,7 +76,7 @@ export default function Overview() {
     <${Charts} />
     <${Card} title=${node ? html`<a href=${link(['nodes', node.node])}>${node.node}</a>` : t('word.node')}>
       ${node && broker ? html`<${Facts} rows=${[
-        [t('overview.uptime'), broker.uptime], [t('overview.version'), broker.version], [t('overview.python'), broker.otp_release],
+        [t('overview.uptime'), uptime(broker.uptime)], [t('overview.version'), broker.version], [t('overview.python'), broker.otp_release],
         [t('overview.load'), `${node.load1} / ${node.load5} / ${node.load15}`], [t('overview.memory'), `${node.memory_used} / ${node.memory_total}`],
         [t('overview.fds'), html`<${Num} value=${node.max_fds} />`], [t('overview.time'), broker.datetime],
       ]} />` : html`<${Skeleton} lines=${2} />`}

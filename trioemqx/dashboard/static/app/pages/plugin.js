@@ -1,15 +1,15 @@
 // One plugin or module: its settings as a form, its log, its hooks.
 import { html, useState } from '../lib.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { link } from '../router.js';
 import { full, time } from '../format.js';
 import { Tabs } from '../components/tabs.js';
 import { Refresh, Table } from '../components/table.js';
-import { Badge, Card, EmptyState, ErrorBox, Loaded, Notice, PageHead } from '../components/states.js';
+import { Badge, Card, EmptyState, ErrorBox, Loaded, Notice, PageHead, Skeleton } from '../components/states.js';
 import { Form } from '../components/form.js';
 import { flatten, fromSchema, nest } from '../components/fields.js';
-import { StateBadge, Switching } from '../components/switching.js';
+import { Manage, StateBadge, Switching } from '../components/switching.js';
 import { outcome } from '../components/outcome.js';
 import { confirm } from '../components/dialog.js';
 import { attempt, toast } from '../components/toast.js';
@@ -68,10 +68,11 @@ export default function Plugin({ path: [kind, name] }) {
   const row = all.data?.flatMap((node) => (node[kind] ?? []).map((one) => ({ ...one, node: node.node }))).find((one) => one.name === name);
   const tabs = [['settings', t('plugin.settings'), () => html`<${Settings} key=${name + row?.active} kind=${kind} name=${name} />`],
     ['log', t('plugin.log'), () => html`<${Log} kind=${kind} name=${name} />`], ['hooks', t('plugins.hooks'), () => html`<${Hooks} name=${name} />`]];
-  return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${row.description}${row.version ? ` · ${row.version}` : ''}`}`}>
-      ${row && html`<${StateBadge} row=${row} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
+  return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${said(row.description)}${row.version ? ` · ${row.version}` : ''}`}`}>
+      ${row && html`<${StateBadge} row=${row} /><${Manage} row=${row} small=${false} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
     ${all.error && html`<${ErrorBox} error=${all.error} retry=${all.reload} />`}
+    ${!all.data && !all.error && html`<${Skeleton} />`}
     ${all.data && !row && html`<div class="table-box"><${EmptyState} icon="puzzle" title=${t('plugin.unknown', { name })} /></div>`}
-    ${row?.problem && html`<${Notice} kind="danger"><strong>${t('plugins.problem')}</strong><div>${row.problem}</div><//>`}
+    ${row?.problem && html`<${Notice} kind="danger"><strong>${t('plugins.problem')}</strong><div>${said(row.problem)}</div><//>`}
     ${row && html`<${Tabs} tabs=${tabs} />`}`;
 }

@@ -56,10 +56,10 @@ export default function Retained() {
     if (await attempt(() => api.delete(url`retained_messages/${topic}`), t('action.deleted'))) { setOpen(null); reload(); }
   };
   const columns = (reload) => [
-    { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${56} />` },
+    { label: t('word.topic'), className: 'lead', share: 45, value: (row) => html`<${Copyable} text=${row.topic} />` },
     { label: t('word.qos'), className: 'num', value: (row) => row.qos },
     { label: t('word.size'), className: 'num', value: (row) => bytes(row.payload_size) },
-    { label: t('retained.from'), value: (row) => html`<${Copyable} text=${row.from_clientid} most=${24} href=${link(['clients', row.from_clientid])} />` },
+    { label: t('retained.from'), share: 18, value: (row) => html`<${Copyable} text=${row.from_clientid} href=${link(['clients', row.from_clientid])} />` },
     { label: t('retained.at'), className: 'nowrap', value: (row) => html`<${Ago} value=${row.publish_at} />` },
     { value: (row) => html`<button class="btn small" data-view onClick=${() => setOpen({ topic: row.topic, reload })}>${t('action.view')}</button>
       <button class="btn small ghost danger-text" data-delete onClick=${() => remove(row.topic, reload)}>${t('action.delete')}</button>` },

@@ -1,6 +1,6 @@
 // Writing a rule: SQL with completion, a test, the actions; and how it has done.
 import { html, useEffect, useMemo, useState } from '../lib.js';
-import { pick, t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { go, link } from '../router.js';
 import { short } from '../format.js';
@@ -62,9 +62,9 @@ function Write({ row, events, definitions, resources, reload }) {
       ${row && html`<button class="btn danger" onClick=${remove}>${t('action.delete')}</button>`}<button class="btn primary" data-save onClick=${save}>${t('action.save')}</button><//>
     ${failure && html`<${ErrorBox} error=${failure} />`}
     ${row && html`<${Metrics} row=${row} reset=${reset} />`}
-    <${Card} title="SQL" actions=${html`<select class="input example" aria-label=${t('rule.examples')} onChange=${example}><option value="">${t('rule.examples')}</option>${events.map((one) => html`<option value=${one.event}>${pick(one.title)}</option>`)}</select>`}>
+    <${Card} title="SQL" actions=${html`<select class="input example" aria-label=${t('rule.examples')} onChange=${example}><option value="">${t('rule.examples')}</option>${events.map((one) => html`<option value=${one.event}>${said(one.title)}</option>`)}</select>`}>
       <${Editor} mode="sql" label="SQL" value=${sql} onChange=${setSql} words=${words} onRun=${() => setRuns(runs + 1)} />
-      <p class="muted field-note">${t('rule.keys')} ${event && html`${t('rule.fields', { event: pick(event.title) })} <span class="mono">${event.columns.join(', ')}</span>`}</p><//>
+      <p class="muted field-note">${t('rule.keys')} ${event && html`${t('rule.fields', { event: said(event.title) })} <span class="mono">${event.columns.join(', ')}</span>`}</p><//>
     <${RuleTest} sql=${sql} event=${event} messages=${messages} topic=${topic} runs=${runs} />
     <${Card} title=${t('rule.actions')}><p class="muted field-note">${t('rule.actionsNote')}</p>
       <${Actions} drafts=${drafts} definitions=${definitions} resources=${resources} onChange=${setDrafts} /><//>

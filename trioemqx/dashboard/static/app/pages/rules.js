@@ -6,7 +6,7 @@ import { link, route } from '../router.js';
 import { short } from '../format.js';
 import { Filters, Refresh, Table, useAutoRefresh } from '../components/table.js';
 import { EmptyState, Loaded, Num, PageHead } from '../components/states.js';
-import { Copyable, shorten } from '../components/copyable.js';
+import { Clip, Copyable, shorten } from '../components/copyable.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
 
@@ -20,14 +20,14 @@ export default function Rules() {
   const wanted = (query.q ?? '').toLowerCase();
   const enable = async (row) => { await attempt(() => api.put(url`rules/${row.id}`, { enabled: !row.enabled }), row.enabled ? t('rules.disabled') : t('rules.enabled')); rules.reload(); };
   const remove = async (row) => {
-    if (!await confirm({ title: t('rules.deleteTitle'), text: t('rules.deleteText', { id: row.id }), action: t('action.delete') })) return;
+    if (!await confirm({ title: t('rules.deleteTitle'), text: t('rules.deleteText', { id: shorten(row.id, 60) }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`rules/${row.id}`), t('action.deleted'))) rules.reload();
   };
   return html`<${PageHead} title=${t('nav.rules')} note=${t('rules.note')}><a class="btn primary" href=${link(['rules', 'new'])}>${t('rules.create')}</a><//>
     <${Filters} query=${query} filters=${[{ name: 'q', label: t('table.search') }]}><${Refresh} reload=${rules.reload} ...${auto} /><//>
     <${Loaded} of=${rules}>${() => html`<${Table} label=${t('nav.rules')} rows=${rules.data.filter((row) => `${row.id} ${row.description} ${row.rawsql}`.toLowerCase().includes(wanted))} rowKey=${(row) => row.id} columns=${[
-      { label: t('rules.rule'), className: 'lead', value: (row) => html`<div class="setting"><${Copyable} text=${row.id} href=${link(['rules', row.id])} /><div class="muted">${shorten(row.description ?? '', 60)}</div></div>` },
-      { label: 'SQL', value: (row) => html`<code class="sql-line" title=${row.rawsql}>${shorten(row.rawsql.replace(/\s+/g, ' '), 90)}</code>` },
+      { label: t('rules.rule'), className: 'lead', share: 28, value: (row) => html`<div class="setting"><${Copyable} text=${row.id} href=${link(['rules', row.id])} /><${Clip} text=${row.description} /></div>` },
+      { label: 'SQL', share: 28, value: (row) => html`<${Clip} text=${row.rawsql.replace(/\s+/g, ' ')} className="lines muted mono" />` },
       { label: t('rules.matched'), className: 'num', value: (row) => html`<${Num} value=${sum(row, 'matched')} />` },
       { label: t('rules.passed'), className: 'num', value: (row) => html`<${Num} value=${sum(row, 'passed')} />` },
       { label: t('rules.failed'), className: 'num', value: (row) => html`<span class=${sum(row, 'exception') ? 'danger-text' : ''}><${Num} value=${sum(row, 'exception')} /></span>` },

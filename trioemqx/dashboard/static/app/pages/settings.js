@@ -1,9 +1,8 @@
 // Every setting: its value, where it comes from, its default; and what was saved here in place of the file.
 import { html, useMemo, useState } from '../lib.js';
-import { has, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { route } from '../router.js';
-import { language, LANGUAGES, setLanguage } from '../i18n.js';
+import { has, language, LANGUAGES, said, setLanguage, t } from '../i18n.js';
 import { setTheme, theme, THEMES } from '../theme.js';
 import { Tabs } from '../components/tabs.js';
 import { Filters, Refresh, Table } from '../components/table.js';
@@ -41,7 +40,7 @@ function Edit({ row, onClose, reload }) {
   return html`<${Dialog} title=${html`<span class="mono">${row.key}</span>`} onClose=${onClose}>
     ${row.origin === 'environment' && html`<${Notice} kind="warn">${t('settings.environmentWins')}<//>`}
     <p class="muted above">${t('settings.defaultIs', { value: text(row.default) })} ${row.live === false ? t('settings.restart') : t('settings.live')}</p>
-    <${Form} values=${{ value: row.value }} submit=${t('action.save')} onCancel=${onClose} onSubmit=${save} fields=${[{ name: 'value', label: t('settings.value'), kind: options ? 'select' : kindOf(row), options, help: row.description, unit: row.unit, autofocus: true }]} />
+    <${Form} values=${{ value: row.value }} submit=${t('action.save')} onCancel=${onClose} onSubmit=${save} fields=${[{ name: 'value', label: t('settings.value'), kind: options ? 'select' : kindOf(row), options, help: said(row.description), unit: said(row.unit), autofocus: true }]} />
   <//>`;
 }
 
@@ -51,7 +50,7 @@ function Keys() {
   const [edited, setEdited] = useState(null);
   const [shown, setShown] = useState(STEP);
   const wanted = (query.q ?? '').toLowerCase();
-  const rows = useMemo(() => (configs.data ?? []).filter((row) => (!wanted || `${row.key} ${row.description ?? ''}`.toLowerCase().includes(wanted))
+  const rows = useMemo(() => (configs.data ?? []).filter((row) => (!wanted || `${row.key} ${row.description ?? ''} ${said(row.description)}`.toLowerCase().includes(wanted))
     && (!query.origin || row.origin === query.origin) && (!query.group || row.key.split('.')[0] === query.group)), [configs.data, wanted, query.origin, query.group]);
   const groups = useMemo(() => [...new Set((configs.data ?? []).map((row) => row.key.split('.')[0]))].sort(), [configs.data]);
   const forget = async (row) => {
@@ -61,8 +60,8 @@ function Keys() {
   return html`<${Filters} query=${query} filters=${[{ name: 'q', label: t('table.search') }, { name: 'group', label: t('settings.group'), type: 'select', options: groups.map((name) => [name, name]) },
       { name: 'origin', label: t('settings.origin'), type: 'select', options: ORIGINS.map((name) => [name, t(`origin.${name}`)]) }]}><${Refresh} reload=${configs.reload} /><//>
     <${Loaded} of=${configs}>${() => html`<${Table} label=${t('settings.keys')} rows=${rows.slice(0, shown)} rowKey=${(row) => row.key} columns=${[
-      { label: t('settings.key'), className: 'lead', value: (row) => html`<div class="setting"><${Copyable} text=${row.key} most=${60} /><div class="muted">${row.description}</div></div>` },
-      { label: t('settings.value'), value: (row) => html`<span class="mono setting-value">${text(row.value)}</span> ${row.unit && html`<span class="muted">${row.unit}</span>`}` },
+      { label: t('settings.key'), className: 'lead', share: 44, value: (row) => html`<div class="setting"><${Copyable} text=${row.key} /><div class="muted">${said(row.description)}</div></div>` },
+      { label: t('settings.value'), value: (row) => html`<span class="mono setting-value">${text(row.value)}</span> ${typeof row.value === 'number' && row.unit && html`<span class="muted">${said(row.unit)}</span>`}` },
       { label: t('settings.default'), value: (row) => html`<span class="mono muted setting-value">${text(row.default)}</span>` },
       { label: t('settings.origin'), value: (row) => html`<span title=${row.where}><${Badge} kind=${KINDS[row.origin]}>${has(`origin.${row.origin}`) ? t(`origin.${row.origin}`) : row.origin}<//></span>${row.pending && html` <${Badge} kind="warn">${t('settings.pending')}<//>`}` },
       { value: (row) => html`<button class="btn small" onClick=${() => setEdited(row)}>${t('action.edit')}</button>${row.origin === 'saved' && html`<button class="btn small ghost" onClick=${() => forget(row)}>${t('settings.forget')}</button>`}` },

@@ -13,8 +13,8 @@ import { useApi } from '../api.js';
 import { NeedsModule, notLoaded } from '../components/needs.js';
 
 const columns = () => [
-  { label: t('word.clientid'), className: 'lead', value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
-  { label: t('word.topic'), value: (row) => html`<${Copyable} text=${row.topic} most=${50} />` },
+  { label: t('word.clientid'), className: 'lead', share: 35, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
+  { label: t('word.topic'), share: 40, value: (row) => html`<${Copyable} text=${row.topic} />` },
   { label: t('slow.time'), className: 'num', value: (row) => `${full(row.timespan)} ms` },
   { label: t('slow.last'), value: (row) => html`<${Ago} value=${row.last_update_time} />` },
 ];

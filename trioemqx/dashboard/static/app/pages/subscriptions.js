@@ -8,8 +8,8 @@ import { Badge, EmptyState, PageHead } from '../components/states.js';
 import { Copyable } from '../components/copyable.js';
 
 const columns = () => [
-  { label: t('word.filter'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${60} />` },
-  { label: t('word.clientid'), value: (row) => html`<${Copyable} text=${row.clientid} most=${34} href=${link(['clients', row.clientid])} />` },
+  { label: t('word.filter'), className: 'lead', share: 45, value: (row) => html`<${Copyable} text=${row.topic} />` },
+  { label: t('word.clientid'), share: 30, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
   { label: t('word.qos'), className: 'num', value: (row) => row.qos },
   { label: t('word.node'), value: (row) => row.node },
 ];
@@ -26,10 +26,10 @@ const All = () => html`<${ServerTable} path="subscriptions" label=${t('nav.subsc
   rowKey=${(row) => `${row.clientid} ${row.topic}`} empty=${html`<${EmptyState} title=${t('subs.none')} />`} />`;
 
 const sharedColumns = () => [
-  { label: t('subs.group'), className: 'lead', value: (row) => html`<${Copyable} text=${row.group} />` },
-  { label: t('word.filter'), value: (row) => html`<${Copyable} text=${row.filter ?? row.topic} most=${50} />` },
+  { label: t('subs.group'), className: 'lead', share: 20, value: (row) => html`<${Copyable} text=${row.group} />` },
+  { label: t('word.filter'), share: 30, value: (row) => html`<${Copyable} text=${row.filter ?? row.topic} />` },
   { label: t('subs.strategy'), value: (row) => html`<${Badge}>${row.strategy}<//>` },
-  { label: t('subs.members'), value: (row) => html`<div class="members">${row.members.slice(0, 20).map((member) => html`<${Copyable} key=${member.clientid} text=${member.clientid} most=${24} href=${link(['clients', member.clientid])} />`)}
+  { label: t('subs.members'), share: 30, value: (row) => html`<div class="members">${row.members.slice(0, 20).map((member) => html`<${Copyable} key=${member.clientid} text=${member.clientid} href=${link(['clients', member.clientid])} />`)}
     ${row.members.length > 20 && html`<span class="muted">+ ${row.members.length - 20}</span>`}</div>` },
 ];
 

@@ -27,7 +27,7 @@ export default function TopicMetrics({ query }) {
   if (notLoaded(list.error)) return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')} /><${NeedsModule} name="emqx_mod_topic_metrics" reload=${list.reload} />`;
   return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('tm.add')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.topicMetrics')} rows=${list.data} rowKey=${(row) => row.topic} columns=${[
-      { label: t('word.topic'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${40} />` },
+      { label: t('word.topic'), className: 'lead', share: 30, value: (row) => html`<${Copyable} text=${row.topic} />` },
       { label: t('tm.in'), className: 'num', value: (row) => pair(row.metrics, 'messages.in') },
       { label: t('tm.out'), className: 'num', value: (row) => pair(row.metrics, 'messages.out') },
       { label: t('tm.dropped'), className: 'num', value: (row) => pair(row.metrics, 'messages.dropped') },

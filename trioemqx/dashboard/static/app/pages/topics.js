@@ -8,7 +8,7 @@ import { Copyable } from '../components/copyable.js';
 import { Publish } from '../components/publish.js';
 
 const columns = () => [
-  { label: t('word.filter'), className: 'lead', value: (row) => html`<${Copyable} text=${row.topic} most=${80} href=${link(['subscriptions'], { topic: row.topic })} />` },
+  { label: t('word.filter'), className: 'lead', share: 60, value: (row) => html`<${Copyable} text=${row.topic} href=${link(['subscriptions'], { topic: row.topic })} />` },
   { label: t('word.node'), value: (row) => row.node },
   { value: (row) => (/[+#]/.test(row.topic) ? '' : html`<a class="btn small ghost" href=${link(['topic-metrics'], { add: row.topic })}>${t('topics.metrics')}</a>`) },
 ];

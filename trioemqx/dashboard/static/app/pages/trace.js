@@ -6,7 +6,7 @@ import { bytes, time } from '../format.js';
 import { setQuery } from '../router.js';
 import { Refresh, Table } from '../components/table.js';
 import { Badge, EmptyState, Loaded, PageHead } from '../components/states.js';
-import { Copyable } from '../components/copyable.js';
+import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog, Drawer } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
@@ -62,17 +62,16 @@ export default function Trace({ query }) {
   };
   const stop = (row) => attempt(() => api.put(url`trace/${row.name}/stop`), t('trace.stopped')).then(list.reload);
   const remove = async (row) => {
-    if (!await confirm({ title: t('trace.deleteTitle'), text: t('trace.deleteText', { name: row.name }), action: t('action.delete') })) return;
+    if (!await confirm({ title: t('trace.deleteTitle'), text: t('trace.deleteText', { name: shorten(row.name, 60) }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`trace/${row.name}`), t('action.deleted'))) list.reload();
   };
   if (notLoaded(list.error)) return html`<${PageHead} title=${t('nav.trace')} note=${t('trace.note')} /><${NeedsModule} name="emqx_mod_trace" reload=${list.reload} />`;
   return html`<${PageHead} title=${t('nav.trace')} note=${t('trace.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('trace.create')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.trace')} rows=${list.data} rowKey=${(row) => row.name} columns=${[
-      { label: t('word.name'), className: 'lead', value: (row) => html`<${Copyable} text=${row.name} />` },
-      { label: t('trace.what'), value: (row) => html`<span><span class="muted">${t(KINDS[row.type] ?? KINDS.clientid)}</span> <${Copyable} text=${row[row.type]} most=${30} /></span>` },
+      { label: t('word.name'), className: 'lead', share: 18, value: (row) => html`<${Copyable} text=${row.name} />` },
+      { label: t('trace.what'), share: 22, value: (row) => html`<span class="row"><span class="muted">${t(KINDS[row.type] ?? KINDS.clientid)}</span> <${Copyable} text=${row[row.type]} /></span>` },
       { label: t('word.status'), value: (row) => html`<${Badge} kind=${row.status === 'running' ? 'ok' : ''}>${row.status === 'running' ? t('word.running') : row.status === 'waiting' ? t('trace.waiting') : t('word.stopped')}<//>` },
-      { label: t('trace.from'), className: 'nowrap', value: (row) => time(row.start_at) },
-      { label: t('trace.until'), className: 'nowrap', value: (row) => time(row.end_at) },
+      { label: `${t('trace.from')} – ${t('trace.until')}`, className: 'nowrap', value: (row) => html`<span>${time(row.start_at)} –<br />${time(row.end_at)}</span>` },
       { label: t('word.size'), className: 'num', value: (row) => bytes(Object.values(row.log_size ?? {}).reduce((sum, one) => sum + one, 0)) },
       { value: (row) => html`<button class="btn small" onClick=${() => setQuery({ log: row.name })}>${t('action.view')}</button>
         <button class="btn small ghost" onClick=${() => download(row.name)}>${t('action.download')}</button>

@@ -77,6 +77,8 @@ export const broker = {
   'clients.ip': ['IP address', 'IP 地址'],
   'clients.protocol': ['Protocol', '协议'],
   'clients.queued': ['At least queued', '排队不少于'],
+  'clients.within': ['within {time}', '{time}内'],
+  'clients.longer': ['for more than {time}', '{time}以上'],
   'clients.since': ['Since', '连接时间'],
   'clients.subs': ['Subs', '订阅'],
   'clients.queue': ['Queue', '队列'],

@@ -37,6 +37,8 @@ export const tools = {
   'tool.all': ['All', '全部'],
   'tool.in': ['In', '接收'],
   'tool.out': ['Out', '发送'],
+  'tool.tree': ['By topic', '主题树'],
+  'tool.treeMore': ['Only {count} branches are shown.', '仅显示 {count} 个分支。'],
   'tool.clear': ['Clear', '清空'],
   'tool.skipped': ['{count} messages came too fast to be shown.', '{count} 条消息到达过快，未显示。'],
   'tool.noMessages': ['No message yet', '尚无消息'],
