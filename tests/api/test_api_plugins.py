@@ -234,10 +234,15 @@ async def test_a_rule_engine_that_is_unloaded_does_nothing_until_it_is_loaded(br
     for path in ("/rules", "/rules/rule:1", "/actions", "/resources", "/rule_events"):
         assert (await broker.api("GET", path)).status == 404
     assert (await broker.api("GET", "/rules", auth="admin:wrong")).status == 401
+    for command in ("rules list", "rule-actions list", "resources list", "resource-types show web_hook"):
+        assert await broker.ctl(command) == [
+            "emqx_rule_engine is not loaded: trioemqx ctl plugins load emqx_rule_engine"
+        ]
     await watcher.publish("in", b"1")
     assert await watcher.message() == ("in", b"1")
     assert await put(broker, engine, "load") == OK
     assert [rule["id"] for rule in (await broker.api("GET", "/rules")).data] == ["rule:1"]
+    assert len(await broker.ctl("rules list")) == 1
     await watcher.publish("in", b"2")
     assert sorted([await watcher.message(), await watcher.message()]) == [("in", b"2"), ("out", b"2")]
     assert await put(broker, engine, "unload") == OK

@@ -44,20 +44,25 @@ _JSON: Final = ("actions", "config")
 
 
 def add_to(commands: Commands, engine: RuleEngine) -> None:
-    """Add the commands of this file."""
+    """Add the commands of this file. They have nobody to ask while the engine is unloaded."""
+
+    def check() -> None:
+        if not engine.on:
+            raise CommandError("emqx_rule_engine is not loaded: trioemqx ctl plugins load emqx_rule_engine")
+
     rules, resources, kinds = Rules(engine), ResourceCommands(engine), Kinds(engine)
     rule_options = "[-s <Sql>] [-a <Actions>] [-e true|false] [-g continue|stop] [-d <Description>]"
-    family = Family(commands, "rules")
+    family = Family(commands, "rules", check)
     family.add("list", rules.lines, help="List rules", data=rules.rows)
     family.add("show", rules.show, "<RuleId>", "Show a rule", data=rules.row)
     options = "[-i <Id>] [-e true|false] [-g continue|stop] [-d <Description>]"
     family.add("create", rules.create, f"<Sql> <Actions> {options}", "Create a rule")
     family.add("update", rules.update, f"<RuleId> {rule_options}", "Change a rule")
     family.add("delete", rules.delete, "<RuleId>", "Delete a rule")
-    family = Family(commands, "rule-actions")
+    family = Family(commands, "rule-actions", check)
     family.add("list", kinds.actions, help="List the actions that rules can have", data=kinds.action_rows)
     family.add("show", kinds.action, "<ActionName>", "Show an action", data=kinds.action_row)
-    family = Family(commands, "resources")
+    family = Family(commands, "resources", check)
     with_config = "[-c <Config>] [-d <Description>]"
     family.add("create", resources.create, f"<Type> [-i <Id>] {with_config}", "Create a resource")
     family.add("test", resources.test, f"<Type> {with_config}", "Try a resource, and keep nothing")
@@ -65,7 +70,7 @@ def add_to(commands: Commands, engine: RuleEngine) -> None:
     family.add("show", resources.show, "<ResourceId>", "Show a resource", data=resources.row)
     family.add("update", resources.update, f"<ResourceId> {with_config}", "Change a resource")
     family.add("delete", resources.delete, "<ResourceId>", "Delete a resource")
-    family = Family(commands, "resource-types")
+    family = Family(commands, "resource-types", check)
     family.add("list", kinds.types, help="List resource types", data=kinds.type_rows)
     family.add("show", kinds.type, "<ResourceType>", "Show a resource type", data=kinds.type_row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import wraps
 from typing import Final, Protocol
 
 import trio
@@ -205,11 +206,13 @@ class CtlNode(Protocol):
 
 
 class Family:
-    """Adds commands that begin with the same words: `add("stop", run, "<Identifier>", "Stop a listener")`."""
+    """Adds commands that begin with the same words: `add("stop", run, "<Identifier>", "Stop a listener")`. `check` is
+    called before each of them and raises CommandError when there is nobody to answer."""
 
-    def __init__(self, commands: Commands, word: str) -> None:
+    def __init__(self, commands: Commands, word: str, check: Callable[[], None] | None = None) -> None:
         self._commands = commands
         self._word = word
+        self._check = check
 
     def add(
         self,
@@ -220,9 +223,21 @@ class Family:
         data: Callable[..., object] | None = None,
     ) -> None:
         """Add one command; see `Command`."""
+        if self._check is not None:
+            run = _checked(self._check, run)
+            data = _checked(self._check, data) if data is not None else None
         typed = f"{self._word} {words}".split()
         usage = " ".join([*typed, *arguments.split()])
         self._commands.add(Command(tuple(typed), usage, help, run, data))  # type: ignore[arg-type]
+
+
+def _checked(check: Callable[[], None], run: Callable[..., object]) -> Callable[..., object]:
+    @wraps(run)  # what arguments it takes is seen by its signature
+    def checked(*arguments: str) -> object:
+        check()
+        return run(*arguments)
+
+    return checked
 
 
 def shown(text: str) -> str:
