@@ -70,6 +70,24 @@ async def test_a_plugin_is_reloaded(dashboard: Page, broker: TestBroker) -> None
     assert broker.node.plugins.live["emqx_retainer"] is not before
 
 
+async def test_a_part_of_the_broker_is_unloaded_and_loaded(dashboard: Page, broker: TestBroker) -> None:
+    row = 'tr:has(a:text-is("emqx_rule_engine"))'
+    await dashboard.visit("plugins")
+    assert await dashboard.count('tr:has(a:text-is("emqx_management")) button') == 0
+    await dashboard.click(f"{row} .danger-text")
+    await dashboard.wait("dialog[open]")
+    await dashboard.press("Enter")
+    await dashboard.wait(f"{row} [data-load]")
+    assert not broker.node.plugins.built_in["emqx_rule_engine"].active
+    for path in ("rules", "resources"):
+        await dashboard.visit(path)
+        await dashboard.wait(".empty .btn.primary")
+    await dashboard.click(".empty .btn.primary")
+    await dashboard.gone(".empty .btn.primary")
+    assert broker.node.plugins.built_in["emqx_rule_engine"].active
+    assert all("404" in one for one in await dashboard.complaints())  # what the API answers meanwhile
+
+
 async def test_a_rule_is_written_and_tried(dashboard: Page, broker: TestBroker) -> None:
     hot = await broker.client("hot", subscribe="hot/#")
     await dashboard.visit("rules/new")
