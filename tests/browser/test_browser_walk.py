@@ -229,3 +229,22 @@ async def test_the_file_for_a_diagnosis_has_no_secrets(dashboard: Page, broker: 
     assert settings["mqtt.max_packet_size"]
     assert [part for part in found.values() if isinstance(part, dict) and "error" in part] == []
     assert "hush" not in file["text"]
+
+
+async def test_a_trace_is_read_and_saved(dashboard: Page, broker: TestBroker) -> None:
+    await dashboard.visit("trace")
+    await dashboard.click(".page-head .btn.primary")
+    await dashboard.label("Name", "of-a-pump")
+    await dashboard.label("Client ID", "pump-1")
+    await dashboard.press("Enter")
+    row = 'tr:has-text("of-a-pump")'
+    await dashboard.wait(row)
+    await broker.client("pump-1")
+    await dashboard.click(f"{row} .btn:text-is('View')")
+    while "client.connected" not in await dashboard.text("dialog"):  # lines are written a little later
+        await dashboard.click("dialog .dialog-foot .btn")
+    await dashboard.press("Escape")
+    await dashboard.gone("dialog")
+    file = await dashboard.do("download", at=f"{row} .btn:text-is('Download')")
+    assert file["name"] == "of-a-pump.zip"
+    assert file["text"].startswith("PK")
