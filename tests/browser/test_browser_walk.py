@@ -70,6 +70,24 @@ async def test_a_plugin_is_reloaded(dashboard: Page, broker: TestBroker) -> None
     assert broker.node.plugins.live["emqx_retainer"] is not before
 
 
+async def test_a_part_of_the_broker_is_unloaded_and_loaded(dashboard: Page, broker: TestBroker) -> None:
+    row = 'tr:has(a:text-is("emqx_rule_engine"))'
+    await dashboard.visit("plugins")
+    assert await dashboard.count('tr:has(a:text-is("emqx_management")) button') == 0
+    await dashboard.click(f"{row} .danger-text")
+    await dashboard.wait("dialog[open]")
+    await dashboard.press("Enter")
+    await dashboard.wait(f"{row} [data-load]")
+    assert not broker.node.plugins.built_in["emqx_rule_engine"].active
+    for path in ("rules", "resources"):
+        await dashboard.visit(path)
+        await dashboard.wait(".empty .btn.primary")
+    await dashboard.click(".empty .btn.primary")
+    await dashboard.gone(".empty .btn.primary")
+    assert broker.node.plugins.built_in["emqx_rule_engine"].active
+    assert all("404" in one for one in await dashboard.complaints())  # what the API answers meanwhile
+
+
 async def test_a_rule_is_written_and_tried(dashboard: Page, broker: TestBroker) -> None:
     hot = await broker.client("hot", subscribe="hot/#")
     await dashboard.visit("rules/new")
@@ -215,3 +233,22 @@ async def test_the_file_for_a_diagnosis_has_no_secrets(dashboard: Page, broker: 
     assert settings["mqtt.max_packet_size"]
     assert [part for part in found.values() if isinstance(part, dict) and "error" in part] == []
     assert "hush" not in file["text"]
+
+
+async def test_a_trace_is_read_and_saved(dashboard: Page, broker: TestBroker) -> None:
+    await dashboard.visit("trace")
+    await dashboard.click(".page-head .btn.primary")
+    await dashboard.label("Name", "of-a-pump")
+    await dashboard.label("Client ID", "pump-1")
+    await dashboard.press("Enter")
+    row = 'tr:has-text("of-a-pump")'
+    await dashboard.wait(row)
+    await broker.client("pump-1")
+    await dashboard.click(f"{row} .btn:text-is('View')")
+    while "client.connected" not in await dashboard.text("dialog"):  # lines are written a little later
+        await dashboard.click("dialog .dialog-foot .btn")
+    await dashboard.press("Escape")
+    await dashboard.gone("dialog")
+    file = await dashboard.do("download", at=f"{row} .btn:text-is('Download')")
+    assert file["name"] == "of-a-pump.zip"
+    assert file["text"].startswith("PK")

@@ -15,6 +15,15 @@ export async function copyText(text) {
   return undefined;
 }
 
+// Two pieces are two lines for a browser: who selects them and copies wants one.
+document.addEventListener('copy', (event) => {
+  const selection = getSelection();
+  const pieces = [...document.querySelectorAll('.copyable .end')].filter((end) => selection.containsNode(end, true)).map((end) => [end.previousSibling.textContent, end.textContent]);
+  if (!pieces.length || event.target.closest?.('input, textarea')) return;
+  event.clipboardData.setData('text/plain', pieces.reduce((text, [begin, end]) => text.replaceAll(`${begin}\n${end}`, () => begin + end), selection.toString()));
+  event.preventDefault();
+});
+
 /** The beginning and the end of a long text. */
 export function shorten(text, most) {
   const letters = [...text];
@@ -27,11 +36,12 @@ export function shorten(text, most) {
 export const Clip = ({ text, className = 'clip' }) => html`<div class=${className} title=${text}>${shorten(String(text ?? ''), 300)}</div>`;
 
 const TAIL = 6; // letters of the end that stay to be seen
+const LONG = 28; // a shorter text is in one piece, which the browser's search finds
 
-/** The text itself: in a table its beginning gives way, so that the end of a long one is seen as well. */
+/** The two pieces of a long text: in a table the first gives way, so that the end is seen as well. */
 function Shown({ text }) {
   const letters = [...text];
-  if (letters.length <= 2 * TAIL) return text;
+  if (letters.length <= LONG) return text;
   return html`<span class="begin">${letters.slice(0, -TAIL).join('')}</span><span class="end">${letters.slice(-TAIL).join('')}</span>`;
 }
 
@@ -46,7 +56,8 @@ export function Copyable({ text, href, most = 120, mono = true }) {
     setTimeout(() => setDone(false), 1200);
   };
   const shown = shorten(String(text ?? ''), most);
-  const body = href ? html`<a href=${href} title=${text}><${Shown} text=${shown} /></a>` : html`<span title=${text}><${Shown} text=${shown} /></span>`;
+  const kind = [...shown].length > LONG ? 'pieces' : 'begin';
+  const body = href ? html`<a class=${kind} href=${href} title=${text}><${Shown} text=${shown} /></a>` : html`<span class=${kind} title=${text}><${Shown} text=${shown} /></span>`;
   return html`<span class="copyable ${mono ? 'mono' : ''}"><bdi>${body}</bdi>
     <button type="button" class="copy" aria-label=${t('action.copy')} title=${t('action.copy')} onClick=${copy}><${Icon} name=${done ? 'check' : 'copy'} size=${14} /></button>
   </span>`;

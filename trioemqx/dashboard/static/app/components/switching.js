@@ -7,8 +7,8 @@ import { confirm } from './dialog.js';
 import { Badge } from './states.js';
 import { attempt } from './toast.js';
 
-// The parts of the broker that EMQX lists as plugins; they are always there.
-const FIXED = new Set(['emqx_dashboard', 'emqx_management', 'emqx_rule_engine']);
+const FIXED = 'emqx_management'; // what this page itself needs, and so cannot be unloaded
+const OURSELVES = 'emqx_dashboard';
 
 // Where what a plugin or module does is looked after.
 const PAGES = {
@@ -33,9 +33,9 @@ export function Switching({ kind, row, node, reload, small = true }) {
     reload();
   };
   const unload = async () => {
-    if (await confirm({ title: t(kind === 'plugins' ? 'plugins.unloadTitle' : 'modules.unloadTitle', { name }), text: t(kind === 'plugins' ? 'plugins.unloadText' : 'modules.unloadText', { name }), action: t('plugins.unload') })) await change('unload', t('plugins.unloaded', { name }));
+    if (await confirm({ title: t(kind === 'plugins' ? 'plugins.unloadTitle' : 'modules.unloadTitle', { name }), text: t(name === OURSELVES ? 'plugins.unloadDashboard' : kind === 'plugins' ? 'plugins.unloadText' : 'modules.unloadText', { name }), action: t('plugins.unload') })) await change('unload', t('plugins.unloaded', { name }));
   };
-  if (FIXED.has(name)) return html`<span class="muted">${t('plugins.fixed')}</span>`;
+  if (name === FIXED) return html`<span class="muted">${t('plugins.fixed')}</span>`;
   const size = small ? 'small' : '';
   if (!row.active) return html`<button class="btn ${size}" disabled=${busy} data-load onClick=${() => change('load', t('plugins.loaded', { name }))}>${t('plugins.load')}</button>`;
   return html`<button class="btn ${size} ${small ? 'ghost' : ''}" disabled=${busy} data-reload onClick=${() => change('reload', t('plugins.reloaded', { name }))}>${t('action.reload')}</button>

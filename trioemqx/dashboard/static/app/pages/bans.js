@@ -1,5 +1,5 @@
 // Who may not connect: client ids, user names, addresses.
-import { html, useState } from '../lib.js';
+import { html, useEffect, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url } from '../api.js';
 import { time } from '../format.js';
@@ -25,6 +25,7 @@ const fields = () => [
 export default function Bans({ query }) {
   const [open, setOpen] = useState(Boolean(query.who));
   const [made, setMade] = useState(0);
+  useEffect(() => { if (query.who) setOpen(true); }, [query.who]); // the address of another one while this page is open
   const close = () => { setOpen(false); setQuery({ who: '', as: '' }); };
   const add = async ({ seconds, ...rest }) => {
     const now = Math.floor(Date.now() / 1000);
@@ -48,5 +49,5 @@ export default function Bans({ query }) {
   ];
   return html`<${PageHead} title=${t('nav.bans')} note=${t('bans.note')}><button class="btn primary" onClick=${() => setOpen(true)}>${t('bans.add')}</button><//>
     <${ServerTable} key=${made} path="banned" label=${t('nav.bans')} columns=${columns} rowKey=${(row) => `${row.as} ${row.who}`} empty=${html`<${EmptyState} icon="ban" title=${t('bans.none')}>${t('bans.noneHint')}<//>`} />
-    ${open && html`<${Dialog} title=${t('bans.add')} onClose=${close}><${Form} fields=${fields()} values=${query.who ? { who: query.who, as: query.as } : {}} submit=${t('bans.add')} onCancel=${close} onSubmit=${add} /><//>`}`;
+    ${open && html`<${Dialog} title=${t('bans.add')} onClose=${close}><${Form} key=${query.who ?? ''} fields=${fields()} values=${query.who ? { who: query.who, as: query.as } : {}} submit=${t('bans.add')} onCancel=${close} onSubmit=${add} /><//>`}`;
 }

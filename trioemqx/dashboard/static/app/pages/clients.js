@@ -30,8 +30,8 @@ const filters = () => [
 ];
 
 const columns = (reload) => [
-  { label: t('word.clientid'), className: 'lead', share: 26, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
-  { label: t('word.username'), share: 14, value: (row) => (row.username && row.username !== 'undefined' ? html`<${Copyable} text=${row.username} mono=${false} />` : html`<span class="muted">–</span>`) },
+  { label: t('word.clientid'), className: 'lead', share: 24, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
+  { label: t('word.username'), share: 16, value: (row) => (row.username && row.username !== 'undefined' ? html`<${Copyable} text=${row.username} mono=${false} />` : html`<span class="muted">–</span>`) },
   { label: t('clients.state'), value: (row) => html`<${State} row=${row} />` },
   { label: t('word.address'), className: 'nowrap', value: (row) => html`<span class="mono" title="${row.ip_address}:${row.port}">${row.ip_address}</span>` },
   { label: t('clients.protocol'), className: 'nowrap', value: protocol },

@@ -5,6 +5,7 @@ import { api, url, useApi } from '../api.js';
 import { setQuery } from '../router.js';
 import { Refresh, Table } from '../components/table.js';
 import { Badge, EmptyState, Loaded, PageHead, Skeleton } from '../components/states.js';
+import { NeedsPlugin, notLoaded } from '../components/needs.js';
 import { Clip, Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form, Field } from '../components/form.js';
@@ -49,6 +50,7 @@ export default function Resources({ query }) {
     if (!await confirm({ title: t('resources.deleteTitle'), text: t('resources.deleteText', { id: shorten(row.id, 60) }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`resources/${row.id}`), t('action.deleted'))) resources.reload();
   };
+  if (notLoaded(resources.error)) return html`<${PageHead} title=${t('nav.resources')} note=${t('resources.note')} /><${NeedsPlugin} name="emqx_rule_engine" reload=${() => { resources.reload(); types.reload(); }} />`;
   return html`<${PageHead} title=${t('nav.resources')} note=${t('resources.note')}><button class="btn primary" onClick=${() => setOpen('new')}>${t('resources.create')}</button><${Refresh} reload=${resources.reload} /><//>
     <${Loaded} of=${resources}>${() => html`<${Table} label=${t('nav.resources')} rows=${resources.data} rowKey=${(row) => row.id} columns=${[
       { label: t('resources.resource'), className: 'lead', share: 45, value: (row) => html`<div class="setting"><${Copyable} text=${row.id} /><${Clip} text=${row.description} /></div>` },

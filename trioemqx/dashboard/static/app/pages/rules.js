@@ -6,6 +6,7 @@ import { link, route } from '../router.js';
 import { short } from '../format.js';
 import { Filters, Refresh, Table, useAutoRefresh } from '../components/table.js';
 import { EmptyState, Loaded, Num, PageHead } from '../components/states.js';
+import { NeedsPlugin, notLoaded } from '../components/needs.js';
 import { Clip, Copyable, shorten } from '../components/copyable.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
@@ -23,6 +24,7 @@ export default function Rules() {
     if (!await confirm({ title: t('rules.deleteTitle'), text: t('rules.deleteText', { id: shorten(row.id, 60) }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`rules/${row.id}`), t('action.deleted'))) rules.reload();
   };
+  if (notLoaded(rules.error)) return html`<${PageHead} title=${t('nav.rules')} note=${t('rules.note')} /><${NeedsPlugin} name="emqx_rule_engine" reload=${rules.reload} />`;
   return html`<${PageHead} title=${t('nav.rules')} note=${t('rules.note')}><a class="btn primary" href=${link(['rules', 'new'])}>${t('rules.create')}</a><//>
     <${Filters} query=${query} filters=${[{ name: 'q', label: t('table.search') }]}><${Refresh} reload=${rules.reload} ...${auto} /><//>
     <${Loaded} of=${rules}>${() => html`<${Table} label=${t('nav.rules')} rows=${rules.data.filter((row) => `${row.id} ${row.description} ${row.rawsql}`.toLowerCase().includes(wanted))} rowKey=${(row) => row.id} columns=${[

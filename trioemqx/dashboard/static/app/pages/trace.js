@@ -1,6 +1,6 @@
 // Log traces: everything that happens to one client, topic or address, written to a file for a while.
 import { html, useEffect, useRef, useState } from '../lib.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { bytes, time } from '../format.js';
 import { setQuery } from '../router.js';
@@ -30,7 +30,7 @@ function Log({ name, onClose }) {
   };
   useEffect(() => { next(); }, []);
   return html`<${Drawer} title=${name} onClose=${onClose} footer=${html`<button class="btn" onClick=${next}>${t('trace.more')}</button>`}>
-    ${error && html`<p class="danger-text">${error.message}</p>`}
+    ${error && html`<p class="danger-text">${said(error.message)}</p>`}
     ${log.text ? html`<pre class="block trace-log" tabindex="0" ref=${end}>${log.text}</pre>` : html`<${EmptyState} icon="search" title=${t('trace.empty')} />`}
   <//>`;
 }
@@ -41,8 +41,7 @@ const rfc = (text) => (text ? new Date(text).toISOString() : undefined);
 async function download(name) {
   const answer = await fetch(url`api/v4/trace/${name}/download`, { credentials: 'same-origin' });
   if (!answer.ok) { toast.error(new Error(t('error.http', { status: answer.status }))); return; }
-  const kind = answer.headers.get('content-type') ?? '';
-  save(await answer.arrayBuffer(), `${name}.${kind.includes('zip') ? 'zip' : 'log'}`, kind);
+  save(await answer.arrayBuffer(), `${name}.zip`, 'application/zip');
 }
 
 export default function Trace({ query }) {

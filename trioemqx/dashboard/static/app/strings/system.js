@@ -77,6 +77,7 @@ export const system = {
   'plugins.reloaded': ['{name} is reloaded', '{name} 已重载'],
   'plugins.fixed': ['always there', '内置'],
   'plugins.unloadTitle': ['Unload {name}?', '卸载 {name}？'],
+  'plugins.unloadDashboard': ['This page ends with it, for everybody. It is loaded again with: trioemqx ctl plugins load {name}', '本控制台将对所有人关闭。重新加载请使用：trioemqx ctl plugins load {name}'],
   'plugins.unloadText': ['What {name} does ends at once: its checks, its endpoints, its actions. Its settings stay.', '{name} 的功能（认证、接口、动作等）将立即停止，配置会保留。'],
   'plugins.hooks': ['Hooks', '钩子'],
   'plugins.hooksNote': ['Who is asked at each hook point, in this order.', '各钩子点的调用顺序。'],
