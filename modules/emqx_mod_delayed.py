@@ -178,7 +178,8 @@ class Delayed(Plugin[Config]):
         for _ in range(BATCH):
             if not self._live or not waiting:  # not live: the next generation has taken over
                 return LOOK
-            if (left := waiting[0][0] - self._now()) > 0:
+            now = self._now()  # first: it may move what waits
+            if (left := waiting[0][0] - now) > 0:
                 return min(left / 1000, LOOK)
             _, key, message, size, _ = heapq.heappop(waiting)
             self._bytes -= size

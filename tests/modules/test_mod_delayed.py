@@ -350,9 +350,9 @@ async def test_a_restart(monkeypatch: pytest.MonkeyPatch, autojump_clock: object
         assert waiting(broker) == (0, 0), "once"
 
 
-@pytest.mark.parametrize("years", [10, -10])
+@pytest.mark.parametrize(("years", "exact"), [(10, True), (10, False), (-10, True)])
 async def test_a_delay_does_not_go_by_a_clock_that_is_set(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: object, years: int
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: object, years: int, exact: bool
 ) -> None:
     store = MemoryStore()
     monkeypatch.setattr("trioemqx.node.make_store", lambda *_: store)
@@ -366,10 +366,10 @@ async def test_a_delay_does_not_go_by_a_clock_that_is_set(
         sender = await broker.client("sender", subscribe="t")
         await sender.publish("$delayed/9/t", b"delay", qos=1)
         await sender.publish("$delayed/60/t", b"later", qos=1)
-        at = int(wall()) + 20
-        await sender.publish(f"$delayed/{at}/t", b"time", qos=1)
+        if exact:
+            await sender.publish(f"$delayed/{int(wall()) + 20}/t", b"time", qos=1)
         epoch[0] += by
-        if years > 0:
+        if exact and years > 0:
             assert await sender.message() == ("t", b"time"), "a time that is over"
             assert trio.current_time() < 2
         assert await sender.nothing(6)
@@ -383,7 +383,7 @@ async def test_a_delay_does_not_go_by_a_clock_that_is_set(
         await trio.sleep(58)
         assert await late.message() == ("t", b"later")
         assert trio.current_time() - begun < 62, "no longer than its delay, whatever the clock shows now"
-        assert waiting(broker) == ((0, 0) if years > 0 else (1, 1))
+        assert waiting(broker) == ((1, 1) if years < 0 else (0, 0))
 
 
 async def test_a_row_that_cannot_be_read_is_left_out(broker: TestBroker, caplog: pytest.LogCaptureFixture) -> None:
