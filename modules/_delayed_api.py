@@ -64,7 +64,7 @@ class Api:
 
 def row(entry: Waiting) -> dict[str, object]:
     """`publish_at` is in Unix milliseconds."""
-    due, key, message, _size = entry
+    due, key, message, _size, _delay = entry
     return {
         "id": key,
         "topic": message.topic,

@@ -30,14 +30,17 @@ SLICE: Final = 2000
 """Messages looked at for a page before others get a turn."""
 LOOK: Final = 1.0
 """Seconds after which the wall clock is looked at again, since it may be set."""
+NOTABLE: Final = 1000
+"""Milliseconds; less may be a clock that is slowed down or sped up, as NTP does."""
 
 OVERHEAD: Final = 1000
 """About the bytes that a message costs besides its own."""
 FIELDS: Final = ("topic", "qos", "retain", "sys", "publisher", "username", "peerhost", "proto_ver")
 """What is stored of a message as it is."""
 
-Waiting = tuple[int, str, Message, int]
-"""(due in wall milliseconds, key, message, bytes). Keys are unique and in the order of due time, then of arrival."""
+Waiting = tuple[int, str, Message, int, int]
+"""(due in wall milliseconds, key, message, bytes, delay in milliseconds or 0 for a Unix time). Keys are unique, those
+of one due time in the order of arrival."""
 
 
 @attrs.frozen
@@ -68,8 +71,9 @@ class Delayed(Plugin[Config]):
 
     The publisher gets the acknowledgement of a message without subscribers (MQTT 5: 0x10), also for one that is
     refused. At its time a message takes the full publish path, as a new message with the publisher, QoS, flags and
-    properties it had: a Message-Expiry-Interval counts from there. What is due while the broker is down is published
-    at the next start. A mountpoint stands in front of `$delayed/`, so clients that have one cannot delay.
+    properties it had: a Message-Expiry-Interval counts from there. A delay is that long also when somebody sets the
+    clock meanwhile; a Unix time goes by the clock. What is due while the broker is down is published at the next start.
+    A mountpoint stands in front of `$delayed/`, so clients that have one cannot delay.
     """
 
     prefix = ("module.delayed",)
@@ -81,6 +85,7 @@ class Delayed(Plugin[Config]):
         self._bytes = 0
         self._serial = 0
         self._live = False
+        self._offset = self._wall() - _steady()
         self._sooner = trio.Event()
         self._table = context.table("messages")
         self._invalid = context.metrics.counter(f"plugin.{context.name}.invalid")
@@ -88,22 +93,25 @@ class Delayed(Plugin[Config]):
         self._banned = context.metrics.counter(f"plugin.{context.name}.banned")
         async for key, row in self._table.rows():
             try:
-                due, message = from_row(row)
+                due, message, delay = from_row(row)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 self.log.error("a stored message cannot be read and is left out: %s: %r", key, error)
             else:
-                self._add((due, key, message, size_of(message)))
+                if delay:  # the clock may have been put back since
+                    due = min(due, self._wall() + delay)
+                self._add((due, key, message, size_of(message), delay))
         context.metrics.gauge("delayed", lambda: len(self._waiting))
         context.hold(self._go_live)
         context.http.serve(*Api(self).endpoints())
 
     def export_state(self) -> object:
         """All that waits, as it is: the store has it too, and reading it again could find what has just been sent."""
-        return {"waiting": self._waiting, "bytes": self._bytes, "serial": self._serial}
+        return {"waiting": self._waiting, "bytes": self._bytes, "serial": self._serial, "offset": self._offset}
 
     def import_state(self, state: Any) -> None:
         """Instead of what `start` has read."""
         self._waiting, self._bytes, self._serial = state["waiting"], state["bytes"], state["serial"]
+        self._offset = state["offset"]
 
     def config_changed(self, config: Config) -> bool:
         """The limits are those of the moment."""
@@ -142,7 +150,7 @@ class Delayed(Plugin[Config]):
 
     def _keep(self, message: Message) -> None:
         now = self._now()
-        due, topic = parse(message.topic, now)
+        due, topic, delay = parse(message.topic, now)
         later = message.copy()
         later.topic = topic
         later.received, later.timestamp = 0.0, 0  # those of the moment it is published at
@@ -154,8 +162,8 @@ class Delayed(Plugin[Config]):
             raise Full(f"{self._bytes} bytes wait, max_delayed_bytes of [module.delayed] leaves no room for {size}")
         self._serial += 1
         key = f"{due:015}.{now:015}.{self._serial:015}"
-        self._table.put(key, to_row(due, later))
-        self._add((due, key, later, size))
+        self._table.put(key, to_row(due, later, delay))
+        self._add((due, key, later, size, delay))
         if self._waiting[0][1] == key:
             self._sooner.set()
 
@@ -172,9 +180,10 @@ class Delayed(Plugin[Config]):
         for _ in range(BATCH):
             if not self._live or not waiting:  # not live: the next generation has taken over
                 return LOOK
-            if (left := waiting[0][0] - self._now()) > 0:
+            now = self._now()  # first: it may move what waits
+            if (left := waiting[0][0] - now) > 0:
                 return min(left / 1000, LOOK)
-            _, key, message, size = heapq.heappop(waiting)
+            _, key, message, size, _ = heapq.heappop(waiting)
             self._bytes -= size
             self._count()
             self._table.delete(key)
@@ -198,10 +207,10 @@ class Delayed(Plugin[Config]):
         everything = list(self._waiting)
         parts = []
         for start in range(0, len(everything), SLICE):
-            parts.append(sorted(everything[start : start + SLICE], key=itemgetter(1)))
+            parts.append(sorted(everything[start : start + SLICE], key=itemgetter(0, 1)))
             await trio.lowlevel.checkpoint()
         found = []
-        for place, entry in enumerate(heapq.merge(*parts, key=itemgetter(1))):
+        for place, entry in enumerate(heapq.merge(*parts, key=itemgetter(0, 1))):
             if place >= first + count:
                 break
             if place >= first:
@@ -231,6 +240,16 @@ class Delayed(Plugin[Config]):
     # -- figures -----------------------------------------------------------------------------------------------------
 
     def _now(self) -> int:
+        """The wall clock. When somebody has set it since it was last looked at, delays are moved along."""
+        wall = self._wall()
+        offset = wall - _steady()
+        if abs(by := offset - self._offset) >= NOTABLE:
+            self._offset = offset
+            self._waiting[:] = [(entry[0] + by if entry[4] else entry[0], *entry[1:]) for entry in self._waiting]
+            heapq.heapify(self._waiting)
+        return wall
+
+    def _wall(self) -> int:
         return int(self.context.wall() * 1000)
 
     def _count(self) -> None:
@@ -247,8 +266,14 @@ class Delayed(Plugin[Config]):
         self.context.metrics.set("messages.delayed", 0)
 
 
-def parse(literal: str, now: int) -> tuple[int, str]:
-    """(due in milliseconds, topic) of `$delayed/<N>/<topic>` at `now`, both wall time. Raises Invalid."""
+def _steady() -> int:
+    """Milliseconds of a clock that nobody sets."""
+    return int(trio.current_time() * 1000)
+
+
+def parse(literal: str, now: int) -> tuple[int, str, int]:
+    """(due in milliseconds, topic, delay in milliseconds or 0 for a Unix time) of `$delayed/<N>/<topic>` at `now`;
+    `due` and `now` are wall time. Raises Invalid."""
     digits, slash, topic = literal.removeprefix(PREFIX).partition("/")
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= MAX_DIGITS):
         raise Invalid("the level after $delayed has to be a number of seconds or a Unix time")
@@ -258,26 +283,26 @@ def parse(literal: str, now: int) -> tuple[int, str]:
         raise Invalid("nothing can be published to $SYS/ later")
     seconds = int(digits)
     if seconds < MAX_DELAY:
-        return now + seconds * 1000, topic
+        return now + seconds * 1000, topic, seconds * 1000
     due = max(seconds * 1000, now)
     if due - now > MAX_DELAY * 1000:
         raise Invalid(f"the time is more than {MAX_DELAY} s ahead")
-    return due, topic
+    return due, topic, 0
 
 
-def to_row(due: int, message: Message) -> dict[str, object]:
-    """A message, due at `due` (wall milliseconds), for the store. `headers`, which hooks use among themselves, are not
-    kept there."""
+def to_row(due: int, message: Message, delay: int) -> dict[str, object]:
+    """A message, due at `due` (wall milliseconds) or after `delay`, for the store. `headers`, which hooks use
+    among themselves, are not kept there."""
     row: dict[str, object] = {name: getattr(message, name) for name in FIELDS}
-    row["due"] = due
+    row["due"], row["delay"] = due, delay
     row["payload"] = b64encode(message.payload).decode()
     if message.properties is not None:
         row["properties"] = {name: _plain(value) for name, value in message.properties.as_dict().items()}
     return row
 
 
-def from_row(row: Mapping[str, Any]) -> tuple[int, Message]:
-    """(due, message). Raises KeyError, TypeError, ValueError or AttributeError for anything that is no such row."""
+def from_row(row: Mapping[str, Any]) -> tuple[int, Message, int]:
+    """(due, message, delay). Raises KeyError, TypeError, ValueError or AttributeError for what is no such row."""
     message = Message(str(row["topic"]), b64decode(row["payload"], validate=True))
     for name in FIELDS:
         setattr(message, name, row[name])
@@ -285,7 +310,7 @@ def from_row(row: Mapping[str, Any]) -> tuple[int, Message]:
         message.properties = Properties()
         for name, value in row["properties"].items():
             setattr(message.properties, name, _restored(name, value))
-    return int(row["due"]), message
+    return int(row["due"]), message, int(row.get("delay", 0))
 
 
 def size_of(message: Message) -> int:

@@ -9,8 +9,9 @@ Of the rules for a direction (`rule` first, then `pub.rule` or `sub.rule`, each 
 matches the topic counts; when its regular expression matches nowhere, the topic stays. `$1` to `$9` are the groups,
 `%c` and `%u` the client's identifier and user name. Access has been checked on the topic as the client wrote it.
 
-A result that nobody can publish or subscribe to is not used, nor one that would need a user name that is not there, or
-a name that holds `/`, `+` or `#` and so would reach other clients' topics. The log tells.
+A result that nobody can publish or subscribe to is not used (below `$SYS/` only the broker publishes), nor one that
+would need a user name that is not there, or a name that holds `/`, `+` or `#` and so would reach other clients' topics.
+The log tells.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ API = ">=1,<2"
 DESCRIPTION = "EMQX Topic Rewrite Module"
 DEFAULT_ENABLED = False
 
+SYSTEM: Final = "$SYS/"
+"""Where only the broker publishes: a client's text in a result does not change that."""
 FIRST: Final = 1000
 """Before every other hook, which see the new topics then."""
 HOLES: Final = re.compile(r"(\$[1-9]|%[cu])")
@@ -194,6 +197,8 @@ class Publishing:
             if topic is None or topic == message.topic:
                 return None
             validate_topic(topic)
+            if topic.startswith(SYSTEM) and not message.topic.startswith(SYSTEM):
+                raise ValueError(f"nothing can be published to {topic!r:.80}")
         except (ValueError, ProtocolError) as error:
             self._log.warning("%r from %r is not rewritten: %s", message.topic, message.publisher, error)
             return None

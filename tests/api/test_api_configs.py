@@ -48,19 +48,19 @@ async def test_all_settings(broker: TestBroker) -> None:
 
 async def test_a_setting_is_saved_and_in_force(broker: TestBroker) -> None:
     """PUT /configs"""
-    body = {"mqtt.max_qos_allowed": 0, "store.file": "other.db", "zone.external.max_inflight": 5}
+    body = {"mqtt.max_qos_allowed": 0, "store.queue_window": 33, "zone.external.max_inflight": 5}
     answer = await broker.api("PUT", "/configs", body)
     assert answer.data == {
         "results": {
             "mqtt.max_qos_allowed": "applied",
-            "store.file": "after restart",
+            "store.queue_window": "after restart",
             "zone.external.max_inflight": "applied",
         },
         "problems": [],
     }
     assert on_disk(broker) == body
     assert (await setting(broker, "mqtt.max_qos_allowed"))["origin"] == "saved"
-    assert (await setting(broker, "store.file"))["pending"] is True
+    assert (await setting(broker, "store.queue_window"))["pending"] is True
     assert broker.node.broker.zones["default"].max_qos_allowed == 0
     assert broker.node.broker.zones["external"].max_inflight == 5
 
@@ -84,6 +84,10 @@ async def test_a_saved_setting_is_forgotten(broker: TestBroker) -> None:
         ({"zone.gone.max_inflight": 5}, "no such setting"),
         ({"zone.external.keepalive_backoff": 0.1}, "must be greater than 0.5"),
         ({"node.data_dir": "/somewhere"}, "cannot be saved"),
+        ({"license.file": "/tmp/plugin.py"}, "license.file: cannot be saved"),
+        ({"plugins.dirs": ["/tmp"]}, "plugins.dirs: cannot be saved"),
+        ({"security.outbound.policy": "open"}, "security.outbound.policy: cannot be saved"),
+        ({"security.outbound": {"policy": "open"}}, "no such setting"),
         ({"log.dir": "a", "plugins": {"x": 1}}, "no such setting"),
         ({"__proto__": 1, "mqtt.max_qos_allowed": None}, "no such setting"),
         ({"modules.emqx_mod_delayed.max_delayed_messages": -1}, "no such setting"),

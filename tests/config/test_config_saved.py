@@ -10,7 +10,9 @@ import pytest
 
 from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.load import from_mapping, load_with_saved
-from trioemqx.config.saved import FILE, MAX_SIZE, read_saved, write_saved
+from trioemqx.config.model import schema
+from trioemqx.config.saved import FILE, MAX_SIZE, is_fixed, read_saved, write_saved
+from trioemqx.config.schema import leaves
 from trioemqx.config.show import explain, origin
 
 
@@ -100,3 +102,29 @@ def test_what_the_file_no_longer_has_is_not_brought_back(file: Path) -> None:
 def test_the_place_of_the_file_cannot_be_saved_in_it(file: Path) -> None:
     save(file, node__data_dir="/somewhere/else")
     assert load_with_saved(file, {}).node.data_dir == str(file.parent / "data")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("license.file", "/somewhere/plugin.py"),
+        ("license", {"file": "/somewhere/plugin.py"}),
+        ("plugins.dirs", ["/somewhere"]),
+        ("security.outbound", {"policy": "open"}),
+        ("security.outbound.policy", "open"),
+        ("log.debug.file", "/somewhere/plugin.py"),
+    ],
+)
+def test_who_may_save_settings_cannot_leave_the_bounds_of_the_file(file: Path, key: str, value: object) -> None:
+    write_saved(file.parent / "data", {key: value, "mqtt.max_qos_allowed": 1})
+    assert read_saved(file.parent / "data") == {"mqtt.max_qos_allowed": 1}
+    config = load_with_saved(file, {})
+    assert (config.license.file, config.plugins.dirs) == ("etc/emqx.lic", ())
+
+
+def test_a_path_can_be_saved_only_where_it_is_read_and_never_shown() -> None:
+    """A setting that names a file and is new has to be thought about: see `FIXED`."""
+    paths = {path for path, setting in leaves(schema()) if setting.kind.name.startswith("path") and setting.used}
+    read = {path for path in paths if path[-1] in ("keyfile", "certfile", "cacertfile", "dhfile", "acl_file")}
+    assert {path for path in paths - read if not is_fixed(".".join(path))} == set()
+    assert len(paths - read) > 12

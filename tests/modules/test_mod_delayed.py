@@ -350,6 +350,42 @@ async def test_a_restart(monkeypatch: pytest.MonkeyPatch, autojump_clock: object
         assert waiting(broker) == (0, 0), "once"
 
 
+@pytest.mark.parametrize(("years", "exact"), [(10, True), (10, False), (-10, True)])
+async def test_a_delay_does_not_go_by_a_clock_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: object, years: int, exact: bool
+) -> None:
+    store = MemoryStore()
+    monkeypatch.setattr("trioemqx.node.make_store", lambda *_: store)
+    epoch = [time.time() - trio.current_time()]
+    by = years * 365 * 86400
+
+    def wall() -> float:
+        return epoch[0] + trio.current_time()
+
+    async with started(wall) as broker:
+        sender = await broker.client("sender", subscribe="t")
+        await sender.publish("$delayed/9/t", b"delay", qos=1)
+        await sender.publish("$delayed/60/t", b"later", qos=1)
+        if exact:
+            await sender.publish(f"$delayed/{int(wall()) + 20}/t", b"time", qos=1)
+        epoch[0] += by
+        if exact and years > 0:
+            assert await sender.message() == ("t", b"time"), "a time that is over"
+            assert trio.current_time() < 2
+        assert await sender.nothing(6)
+        assert await sender.message() == ("t", b"delay")
+        assert 9 <= trio.current_time() < 11
+        assert await sender.nothing(45)
+    epoch[0] -= 2 * abs(by)
+    begun = trio.current_time()
+    async with started(wall) as broker:
+        late = await broker.client("late", subscribe="t")
+        await trio.sleep(58)
+        assert await late.message() == ("t", b"later")
+        assert trio.current_time() - begun < 62, "no longer than its delay, whatever the clock shows now"
+        assert waiting(broker) == ((1, 1) if years < 0 else (0, 0))
+
+
 async def test_a_row_that_cannot_be_read_is_left_out(broker: TestBroker, caplog: pytest.LogCaptureFixture) -> None:
     sender = await broker.client("sender", subscribe="t")
     await sender.publish("$delayed/3/t", b"good", qos=1)

@@ -130,6 +130,17 @@ async def test_a_result_that_is_no_topic_is_not_used(
     assert broker.node.broker.metrics.hook_crashed == 0
 
 
+@rules(rule={"1": "to/# ^to/(.+)$ $1", "2": "in/# ^in/(.+)$ $SYS/$1"})
+@pytest.mark.parametrize("topic", ["to/$SYS/brokers", "in/brokers"])
+async def test_clients_do_not_speak_for_the_broker_through_a_rule(
+    broker: TestBroker, caplog: pytest.LogCaptureFixture, topic: str
+) -> None:
+    forged = await broker.client("watcher", subscribe="$SYS/brokers")
+    assert await published(broker, topic) == topic
+    assert "nothing can be published to '$SYS/brokers'" in caplog.text
+    assert await forged.nothing()
+
+
 @rules(pub={"rule": ["t/# ^t/(.*)$ u/$1"]})
 async def test_everything_else_of_a_message_stays(broker: TestBroker) -> None:
     watcher = await broker.client("w", subscribe="u/#", qos=2)

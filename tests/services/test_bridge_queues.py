@@ -631,6 +631,19 @@ async def test_another_number_of_lanes_takes_over_what_the_old_ones_hold(tmp_pat
     new.unlock()
 
 
+def test_what_is_not_of_the_queue_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder of somebody else, whose folders have years for names."""
+    for name in ("2024/01/report.txt", "2024/notes.txt", "2025/02/.keep"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("not ours")
+    folder = QueueFolder(tmp_path, 1, disk)
+    trio.run(folder.open)
+    folder.unlock()
+    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {"2024/01/report.txt", "2024/notes.txt", "2025/02/.keep", "lock"}
+    assert "2024 stays where it is" in caplog.text
+
+
 # -- odds and ends -------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -455,6 +456,15 @@ async def test_a_client_certificate_is_shown(pki: Pki) -> None:
             await ask(server, HttpTls())
 
 
+@pytest.mark.parametrize("key", ["cacertfile", "certfile", "keyfile"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, pki: Pki, key: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    files = {"certfile": pki.cert, "keyfile": pki.key, key: pipe}
+    with pytest.raises(ValueError, match=rf"^ssl\.{key}.* .*pipe: not a file$"):
+        HttpTls(**files).context()
+
+
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     missing, junk = tmp_path / "missing.pem", tmp_path / "junk.pem"
     junk.write_text("no certificate")
@@ -464,4 +474,6 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         HttpTls(certfile=junk).context()
     with pytest.raises(ValueError, match="keyfile needs"):
         HttpTls(keyfile=junk).context()
+    with pytest.raises(ValueError, match=r"^ssl\.cacertfile x{300}: file name too long$"):
+        HttpTls(cacertfile=Path("x" * 300)).context()
     assert HttpTls(cacertfile=Path()).context().verify_mode == ssl.CERT_NONE

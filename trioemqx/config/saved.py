@@ -18,9 +18,37 @@ from trioemqx.errors import ConfigError
 FILE: Final = "overrides.json"
 MAX_SIZE: Final = 128 * 1024
 MAX_KEYS: Final = 2000
-FIXED: Final = frozenset({"node.data_dir"})
-"""What cannot be saved, because it says where the saved overrides are."""
+LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+FIXED: Final = frozenset(
+    {
+        "node.data_dir",
+        "store.file",
+        "log.dir",
+        "log.file",
+        *(f"log.{level}.file" for level in LEVELS),
+        "license.file",
+        "plugins.dirs",
+        "plugins.expand_plugins_dir",
+        "plugins.etc_dir",
+        "plugins.loaded_file",
+        "modules.loaded_file",
+        "management.bootstrap_apps_file",
+        "security.outbound.policy",
+        "security.outbound.allow",
+        "security.outbound.deny",
+    }
+)
+"""What cannot be saved: where the broker writes, where it takes code and secrets from, and whom it may call. Who may
+use the HTTP API would otherwise write files, run code, read secrets and go where `security.outbound` keeps them from.
+`node.data_dir` also says where the saved overrides are."""
+ABOVE: Final = frozenset(key[:at] for key in FIXED for at, sign in enumerate(key) if sign == ".")
+"""The tables that these are in, which would bring them along."""
 ADVICE: Final = "remove what is wrong from the file, or the file"
+
+
+def is_fixed(key: str) -> bool:
+    """Whether a key, or one in the table that it names, cannot be saved."""
+    return key in FIXED or key in ABOVE
 
 
 def read_saved(folder: Path) -> dict[str, object]:
@@ -41,7 +69,7 @@ def read_saved(folder: Path) -> dict[str, object]:
         raise _broken(path, f"is not JSON: {problem}") from None
     if not isinstance(found, dict):
         raise _broken(path, "is not a JSON object")
-    return {str(key): value for key, value in found.items() if key not in FIXED}
+    return {str(key): value for key, value in found.items() if not is_fixed(key)}
 
 
 def write_saved(folder: Path, values: Mapping[str, object]) -> None:

@@ -12,7 +12,7 @@ import trio
 from trioemqx.config.draft import find
 from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.model import Config
-from trioemqx.config.saved import FIXED, MAX_KEYS, MAX_SIZE, as_text, write_saved
+from trioemqx.config.saved import MAX_KEYS, MAX_SIZE, as_text, is_fixed, write_saved
 from trioemqx.config.schema import HIDDEN
 from trioemqx.config.show import is_secret
 from trioemqx.errors import ConfigError, TrioemqxError
@@ -97,7 +97,11 @@ class Overrides:
 
 def check_keys(saved: Mapping[str, Any]) -> None:
     """Raise ConfigErrors for what cannot be saved whatever its value is."""
-    errors = [ConfigError("cannot be saved: it says where saved settings are", key) for key in FIXED & saved.keys()]
+    errors = [
+        ConfigError("cannot be saved: only the configuration file and the environment may say it", key)
+        for key in saved
+        if is_fixed(key)
+    ]
     if len(saved) > MAX_KEYS or len(as_text(saved)) > MAX_SIZE:
         errors.append(ConfigError(f"too much to save: at most {MAX_KEYS} settings and {MAX_SIZE} bytes"))
     if errors:

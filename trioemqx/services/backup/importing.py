@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from trioemqx.config.errors import ConfigErrors
-from trioemqx.config.saved import FIXED
+from trioemqx.config.saved import is_fixed
 from trioemqx.config.show import is_secret
 from trioemqx.errors import ListenerError
 from trioemqx.services.applications import MAX_APPS, Application
@@ -154,7 +154,7 @@ class Import:
         fit here: nothing is taken of a file with a mistake."""
         given = self._content.ours.get("saved")
         saved = {str(key): value for key, value in given.items()} if isinstance(given, dict) else {}
-        for key in [key for key in saved if key in FIXED or is_secret(key)]:
+        for key in [key for key in saved if is_fixed(key) or is_secret(key)]:
             self.notes.append(f"setting {key[:200]} is not taken from a file")
             del saved[key]
         if saved:

@@ -7,8 +7,8 @@ hold is put into the new ones before anything is sent, in its order.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +17,9 @@ import trio
 
 from trioemqx.services.bridge.config import BridgeError
 from trioemqx.services.bridge.diskqueue import DiskQueue
+from trioemqx.services.bridge.segments import remove_queue
+
+log = logging.getLogger("trioemqx.bridge")
 
 Make = Callable[[Path], DiskQueue]
 
@@ -44,7 +47,7 @@ class QueueFolder:
             for folder in await trio.to_thread.run_sync(self._others):
                 for lane in await trio.to_thread.run_sync(_folders, folder):
                     await self._move(lane)
-                await trio.to_thread.run_sync(shutil.rmtree, folder)
+                await trio.to_thread.run_sync(_remove, folder)
             for queue in self.queues:
                 queue.admit()
         except BaseException:
@@ -88,6 +91,17 @@ def _folders(path: Path) -> list[Path]:
     """Those in a folder that have a number for a name."""
     names = [entry.name for entry in os.scandir(path) if entry.is_dir()]
     return [path / name for name in sorted(names) if name.isascii() and name.isdigit()]
+
+
+def _remove(folder: Path) -> None:
+    """Remove old lanes, which are empty now. A folder with a number for a name need not be one of ours: what we have
+    not written stays, and so does the folder it is in."""
+    try:
+        for lane in _folders(folder):
+            remove_queue(lane)
+        folder.rmdir()
+    except OSError as error:
+        log.warning("%s stays where it is: %s", folder, error.strerror)
 
 
 async def _flushed(queues: Sequence[DiskQueue]) -> None:

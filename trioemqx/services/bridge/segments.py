@@ -22,6 +22,7 @@ _HEAD: Final = struct.Struct(">II")
 _ACK: Final = struct.Struct(">QI")
 MAX_RECORD: Final = 268_500_000
 """A little more than the largest MQTT packet; a length above it is none."""
+ACKED: Final = "acked"
 _SCAN: Final = 1024 * 1024
 
 
@@ -177,7 +178,7 @@ def _scan(path: Path, size: int) -> tuple[int, int]:
 def write_acked(folder: Path, seq: int, fsync: bool) -> None:
     """Note the last settled record. Raises OSError."""
     number = _ACK.pack(seq, zlib.crc32(seq.to_bytes(8, "big")))
-    handle = os.open(folder / "acked", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(folder / ACKED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.pwrite(handle, number, 0)
         if fsync:
@@ -189,11 +190,20 @@ def write_acked(folder: Path, seq: int, fsync: bool) -> None:
 def read_acked(folder: Path) -> int:
     """The last settled record; 0 when nobody knows, so that what there is is sent once more."""
     try:
-        data = (folder / "acked").read_bytes()
+        data = (folder / ACKED).read_bytes()
         seq, check = _ACK.unpack(data)
     except (OSError, struct.error):
         return 0
     return int(seq) if zlib.crc32(data[:8]) == check else 0
+
+
+def remove_queue(folder: Path) -> None:
+    """Remove the files of a queue, and its folder. Raises OSError when there is something else in it."""
+    for path in folder.glob("*.seg"):
+        if path.stem.isascii() and path.stem.isdigit():
+            path.unlink()
+    (folder / ACKED).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def unlink(paths: Sequence[Path]) -> None:

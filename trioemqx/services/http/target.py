@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
@@ -39,6 +40,8 @@ class HttpTls:
         elif self.verify:
             context.load_default_certs()
         if certificate is not None:
+            if key is not None:
+                _load("keyfile", key, lambda: None)
             # Without a password function OpenSSL would ask on the terminal.
             _load("certfile/keyfile", certificate, lambda: context.load_cert_chain(certificate, key, lambda: ""))
         elif key is not None:
@@ -53,6 +56,9 @@ def _given(file: Path | None) -> Path | None:
 
 def _load(key: str, file: Path, load: Callable[[], object]) -> None:
     try:
+        # Opening a pipe waits for who writes into it, and a thread that waits there cannot be ended.
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ValueError(f"ssl.{key} {file}: not a file")
         load()
     except OSError as error:  # ssl.SSLError is one too
         reason = (error.reason or "not usable") if isinstance(error, ssl.SSLError) else error.strerror or str(error)
