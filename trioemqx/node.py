@@ -136,6 +136,7 @@ class Node(Facade):
         self.dashboard_users = DashboardUsers(self.store)
         self.web_routes = Routes()
         self.api: ApiService | None = None
+        self._opening_api = trio.Lock()
         enforce(egress_of(config))
         self.ready = False
         self.gauges: dict[str, Callable[[], int]] = {}
@@ -307,8 +308,13 @@ class Node(Facade):
         ListenerError and AppRefused."""
         settings = self.config.management, self.config.dashboard
         wanted = any(door.bind is not None for part in settings for door in (part.http, part.https))
-        if self.api is not None or not (always or (wanted and not self._in_memory)):
+        if not (always or (wanted and not self._in_memory)):
             return
+        async with self._opening_api:  # tests open it with their first requests, of which several may come at once
+            if self.api is None:
+                await self._make_api()
+
+    async def _make_api(self) -> None:
         from trioemqx.api.service import ApiService  # half a second that a broker without API saves
 
         hardened = self.config.security.profile == "hardened"

@@ -245,3 +245,16 @@ async def test_changes_are_recorded(broker: TestBroker, caplog: pytest.LogCaptur
         "admin 127.0.0.1 DELETE /api/v4/clients/c: ok",
         "admin 127.0.0.1 PUT /api/v4/clients/c/keepalive: 112",
     ]
+
+
+async def test_first_requests_that_come_at_once_are_all_answered(broker: TestBroker) -> None:
+    """Each of them used to begin to make the API, and to refuse what another had not finished."""
+    codes: list[int] = []
+
+    async def ask() -> None:
+        codes.append((await broker.api("GET", "/nodes")).code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(ask)
+    assert codes == [0] * 6
