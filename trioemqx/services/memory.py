@@ -18,10 +18,10 @@ from typing import Final
 
 import trio
 
-THRESHOLDS: Final = (5_000, 4, 1_000)
+THRESHOLDS: Final = (2_000, 4, 1_000)
 """Allocations before the youngest generation is collected, and how many of each before the next older one is. A
-collection looks at a million objects in a quarter of a second, so these take 1.5 and 6 ms at most; the oldest
-generation is frozen long before its turn."""
+thousand objects that live cost a collection most of a millisecond, so these take about one and seven at most; the
+oldest generation is frozen long before its turn."""
 FREEZE_EVERY: Final = 10.0
 SMALL: Final = 50_000
 """Objects that a full collection may look at: about 10 ms."""
