@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import ssl
 import warnings
 from pathlib import Path
@@ -373,6 +374,15 @@ def test_encrypted_key(authority: Authority, tmp_path: Path) -> None:
 def test_bad_settings_give_one_line(strict: TlsSettings, change: dict[str, object], message: str) -> None:
     with pytest.raises(ListenerError, match=message):
         build_context(attrs.evolve(strict, **change))
+
+
+@pytest.mark.parametrize("key", ["certfile", "keyfile", "cacertfile", "dhfile", "crl_files"])
+def test_a_pipe_is_not_waited_for(strict: TlsSettings, tmp_path: Path, key: str) -> None:
+    """The event loop would wait with it: certificates are read again while the broker runs."""
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    with pytest.raises(ListenerError, match="pipe: not a file"):
+        build_context(attrs.evolve(strict, **{key: (pipe,) if key == "crl_files" else pipe}))
 
 
 def test_the_other_file_is_no_key(server: TlsSettings, authority: Authority) -> None:

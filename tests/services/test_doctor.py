@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -232,10 +233,14 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
         ("data 700", "", ""),
         ("data/trioemqx.db 644", "store.file", "high"),
         ("key.pem 640", "listener.ssl.b.keyfile", "high"),
+        ("key.pem 622", "listener.ssl.b.keyfile", "high"),
+        ("key.pem 666", "listener.ssl.b.keyfile", "high"),
+        ("apps 602", "management.bootstrap_apps_file", "high"),
         ("apps 644", "management.bootstrap_apps_file", "high"),
         ("acl.toml 646", "acl_file", "high"),
         ("plugins 777", "plugins.dirs", "high"),
         ("emqx.toml 640", "emqx.toml", "medium"),
+        ("emqx.toml 664", "emqx.toml", "medium"),
         ("emqx.toml 602", "emqx.toml", "high"),
     ],
 )
@@ -258,7 +263,11 @@ def test_files_that_others_may_read_or_change(tmp_path: Path, mode: str, key: st
     if key:
         (finding,) = findings
         assert (finding.severity, finding.key.rpartition("/")[2]) == (severity, key)
-        assert finding.proposal.startswith("chmod ")
+        chmod, after, file = finding.proposal.split()
+        assert (chmod, file) == ("chmod", str(tmp_path / name))
+        assert int(after, 8) & 0o022 == 0, "nobody else may write there afterwards"
+        (tmp_path / name).chmod(int(after, 8))
+        assert examine(load(tmp_path / "emqx.toml", {}), NOW) == []
     else:
         assert findings == []
 
@@ -289,6 +298,14 @@ def test_access_rules_that_allow_the_rest(tmp_path: Path, name: str, text: str, 
     (tmp_path / name).chmod(0o600)
     findings = found(acl_file=str(tmp_path / name))
     assert [each.key for each in findings] == (["acl_file"] if wide else [])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    assert found(acl_file=str(pipe)) == []
+    (finding,) = found(**a_listener(certfile=str(pipe)))
+    assert (finding.key, finding.reason) == ("listener.ssl.b.certfile", "it is not a file")
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

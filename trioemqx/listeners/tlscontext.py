@@ -6,7 +6,9 @@ named.
 
 from __future__ import annotations
 
+import os
 import ssl
+import stat
 import warnings
 from collections.abc import Callable
 from typing import Final
@@ -79,6 +81,17 @@ def _set_option(context: ssl.SSLContext, option: ssl.Options, on: bool) -> None:
 
 
 def _read(setting: str, path: str, load: Callable[[], object]) -> None:
+    """Run the loader of a file. A pipe or a device is refused: it could go on for ever, and the broker waits."""
+
+    def checked() -> None:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ListenerError(f"{setting} {path}: not a file")
+        load()
+
+    _load(setting, path, checked)
+
+
+def _load(setting: str, path: str, load: Callable[[], object]) -> None:
     """Run a loader and turn what it raises into one line."""
     try:
         load()
@@ -109,10 +122,13 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
         if settings.psk_ciphers:
             return
         raise ListenerError("certfile is not set")
+    files = [path for path in (settings.certfile, settings.keyfile) if path]
+    for path in files:
+        _read("certfile/keyfile", path, lambda: None)
     # Without a password function OpenSSL would ask on the terminal and hang the start.
-    _read(
+    _load(
         "certfile/keyfile",
-        " ".join(path for path in (settings.certfile, settings.keyfile) if path),
+        " ".join(files),
         lambda: context.load_cert_chain(settings.certfile, settings.keyfile or None, lambda: settings.key_password),
     )
 

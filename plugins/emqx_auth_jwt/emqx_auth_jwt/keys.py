@@ -85,6 +85,8 @@ def secret_key(secret: str) -> VerifyKey:
 def public_key(file: Path) -> VerifyKey:
     """The key in a PEM file: a public key or a certificate, RSA or of one of ECDSA's curves. Raises PluginError."""
     try:
+        if file.exists() and not file.is_file():  # a pipe or a device could go on for ever
+            raise PluginError(f"auth.jwt.pubkey: {file} is not a file")
         pem = file.read_bytes()
     except OSError as error:
         raise PluginError(f"auth.jwt.pubkey: {file}: {error.strerror or error}") from None

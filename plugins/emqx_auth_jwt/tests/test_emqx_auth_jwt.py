@@ -371,6 +371,7 @@ async def test_what_is_wrong_with_settings_is_said_in_one_line(autojump_clock: o
     assert "set secret, pubkey or jwks" in await refusal()
     assert "no-such.pem: No such file" in await refusal(pubkey=str(pem / "no-such.pem"))
     assert "nonsense.pem is not a public key" in await refusal(pubkey=str(pem / "nonsense.pem"))
+    assert "/dev/zero is not a file" in await refusal(pubkey="/dev/zero")
     assert "openssl pkey -in" in await refusal(pubkey=str(pem / "private.pem"))
     assert "secret: is a public key" in await refusal(secret=(pem / "rsa.pem").read_text())
     assert "http://host:port/path" in await refusal(jwks="ftp://x/keys")

@@ -30,6 +30,9 @@ def tls_findings(key: str, versions: tuple[str, ...], certfile: str | None, now:
 
 
 def _certificate(key: str, file: Path, now: datetime) -> Iterator[Finding]:
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        yield Finding(MEDIUM, key, str(file), "it is not a file", "a certificate in PEM")
+        return
     try:
         with file.open("rb") as opened:
             certificate = x509.load_pem_x509_certificate(opened.read(_MOST))

@@ -33,10 +33,10 @@ def _modes(config: Config) -> Iterator[Finding]:
     yield from _file(data, "node.data_dir", HIGH, "what the broker keeps is open to others", ANYBODY)
     yield from _file(data / config.store.file, "store.file", HIGH, "it holds sessions, users and rules", ANYBODY)
     for setting, file in _keys(config):
-        yield from _file(Path(file), setting, HIGH, "others may read the private key", OTHERS_READ)
+        yield from _file(Path(file), setting, HIGH, "others may read or change the private key", ANYBODY)
     apps = config.management.bootstrap_apps_file
     if apps is not None:
-        yield from _file(Path(apps), "management.bootstrap_apps_file", HIGH, "it holds secrets", OTHERS_READ)
+        yield from _file(Path(apps), "management.bootstrap_apps_file", HIGH, "it holds secrets", ANYBODY)
     if config.acl_file is not None:
         yield from _file(Path(config.acl_file), "acl_file", HIGH, "others may change the access rules", OTHERS_WRITE)
     folders = [("plugins.expand_plugins_dir", config.plugins.expand_plugins_dir)]
@@ -64,6 +64,8 @@ def _file(path: Path, key: str, severity: str, reason: str, unwanted: int) -> It
     except OSError:
         return
     if mode & unwanted:
+        if unwanted & OTHERS_READ:  # who may not read it has no reason to write it
+            unwanted |= ANYBODY
         proposal = f"chmod {mode & ~unwanted:o} {path}"
         yield Finding(severity, key, f"{path} has mode {mode:04o}", reason, proposal)
 
@@ -83,6 +85,8 @@ def _kept(config: Config) -> Iterator[Finding]:
 
 def _rules(file: Path) -> Iterator[Finding]:
     """Access rules that let everybody do everything: then `acl_nomatch` has nothing to decide."""
+    if not file.is_file():  # a pipe would be waited for
+        return
     try:
         with file.open("rb") as opened:
             text = opened.read(_MOST).decode("utf-8")

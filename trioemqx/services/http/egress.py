@@ -22,10 +22,12 @@ OPEN: Final = "open"
 METADATA: Final = "metadata"
 PRIVATE: Final = "private"
 
-SECRETS_OF_MACHINES: Final = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
+SECRETS_OF_MACHINES: Final = frozenset(
+    map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"))
+)
 """Where clouds keep secrets of their machines, beside the link-local 169.254.169.254."""
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_WRAPPING: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
+"""NAT64, its addresses for one's own network, SIIT, and what is written `::127.0.0.1`: the end is an IPv4 address."""
 
 
 @attrs.frozen
@@ -52,7 +54,7 @@ class Egress:
             return ""
         if self.policy != OPEN and any(map(_hidden, faces)):
             return f"{address} is a link-local, multicast or metadata address; security.outbound.allow can name it"
-        if self.policy == PRIVATE and not all(face.is_global for face in faces):
+        if self.policy == PRIVATE and not all(map(_of_the_internet, faces)):
             return f"{address} is private; security.outbound.allow can name it"
         return ""
 
@@ -69,7 +71,7 @@ def _faces(address: Address) -> list[Address]:
         return [address.ipv4_mapped]
     bare = ipaddress.IPv6Address(int(address)) if address.scope_id is None else address
     inner = bare.sixtofour
-    if inner is None and (bare in _NAT64 or (bare in _COMPATIBLE and int(bare) > 1)):
+    if inner is None and int(bare) > 1 and any(bare in network for network in _WRAPPING):
         inner = ipaddress.IPv4Address(int(bare) & 0xFFFFFFFF)
     return [bare] if inner is None else [bare, inner]
 
@@ -78,6 +80,12 @@ def _hidden(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         return True  # only link-local addresses have one
     return address.is_link_local or address.is_multicast or address in SECRETS_OF_MACHINES
+
+
+def _of_the_internet(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+        return False  # given up long ago, and still routed in some networks; Python calls them global
+    return address.is_global
 
 
 def egress_of(config: Config) -> Egress:
