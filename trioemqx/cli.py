@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import IO, Final, NoReturn
 
 import attrs
@@ -73,6 +74,8 @@ def start(path: Path | None) -> None:
     Exit codes: 0 after an orderly stop, 1 already running, 70 a vital service gave up, 71 cannot listen, 78 bad
     configuration.
     """
+    # Until the broker listens to signals itself; the first process of a container ignores one that has no handler.
+    signal.signal(signal.SIGTERM, _told_early)
     from trioemqx.supervisor import CANNOT_LISTEN, serve
     from trioemqx.wiring import with_certificates
 
@@ -90,6 +93,11 @@ def start(path: Path | None) -> None:
         finally:
             handle.close()
     sys.exit(code)
+
+
+def _told_early(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM before there is anything to stop."""
+    sys.exit(0)
 
 
 @main.command()

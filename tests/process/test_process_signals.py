@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import ssl
+import sys
 import time
 from pathlib import Path
 
@@ -295,3 +296,18 @@ async def _everything(client: Client) -> list[object]:
     except Closed:
         await client.close()
         return found
+
+
+async def test_sigterm_before_there_is_a_broker_ends_the_process(tmp_path):
+    """As the first process of a container it would go on otherwise: a signal without a handler is ignored there."""
+    script = (
+        "import os, signal, sys\n"
+        "from trioemqx import cli\n"
+        "cli._load = lambda path: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.argv = ['trioemqx', 'start']\n"
+        "cli.main()\n"
+    )
+    ended = await trio.run_process(
+        [sys.executable, "-c", script], cwd=tmp_path, check=False, capture_stdout=True, capture_stderr=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")

@@ -161,6 +161,7 @@ export const messages = {
   "acl_file: {} cannot be read: {}; all access is denied without it": "acl_file：{} 无法读取：{}；没有它将拒绝所有访问",
   "acl_file: {} is larger than {} MB": "acl_file：{} 超过 {} MB",
   "acl_file: {} is not a file": "acl_file：{} 不是文件",
+  "auth.jwt.pubkey: {} is not a file": "auth.jwt.pubkey：{} 不是文件",
   "auth.jwt.pubkey: {} is a private key; the broker needs the public one: {}": "auth.jwt.pubkey：{} 是私钥，应使用公钥：{}",
   "auth.jwt.pubkey: {} is not a public key or certificate in PEM form": "auth.jwt.pubkey：{} 不是 PEM 格式的公钥或证书",
   "auth.jwt.secret: is a public key; name its file in auth.jwt.pubkey": "auth.jwt.secret 是公钥：请将文件名写在 auth.jwt.pubkey 中",
