@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from broker_process import OPEN, TCP
+from broker_process import OPEN, TCP, environment
 
 from trioemqx.codec.control import Disconnect
 from trioemqx.codec.packets import Publish
@@ -308,6 +308,11 @@ async def test_sigterm_before_there_is_a_broker_ends_the_process(tmp_path):
         "cli.main()\n"
     )
     ended = await trio.run_process(
-        [sys.executable, "-c", script], cwd=tmp_path, check=False, capture_stdout=True, capture_stderr=True
+        [sys.executable, "-P", "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        check=False,
+        capture_stdout=True,
+        capture_stderr=True,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
