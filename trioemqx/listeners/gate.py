@@ -70,6 +70,8 @@ class Gate:
         """A socket has been accepted."""
         self._short = 0 < self.descriptor_ceiling <= link.fd
         fresh = self._fresh
+        while fresh and not _unknown(fresh[0][1]):  # else thousands that have ended would be kept for their place here
+            fresh.popleft()
         fresh.append((trio.current_time(), link))
         if len(fresh) > 2 * self.max_unauthenticated + LOOK_AT:
             self._fresh = deque(entry for entry in fresh if _unknown(entry[1]))

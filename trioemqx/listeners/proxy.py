@@ -69,7 +69,7 @@ class ProxyLayer:
         try:
             used = read_header(data, self.peer)
         except MalformedPacket as error:
-            self.ended = error
+            self.ended = error.with_traceback(None)  # which would keep this layer
             self._held = b""
             return b""
         if used == 0:

@@ -81,7 +81,7 @@ class TlsLayer:
         except ssl.SSLError as error:
             self.ended = LayerClosed("ssl_error", error.reason or str(error))
         except LayerClosed as error:
-            self.ended = error
+            self.ended = error.with_traceback(None)  # which would keep this layer
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _read(self, out: list[bytes]) -> None:

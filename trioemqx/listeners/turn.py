@@ -213,8 +213,12 @@ class Turn(Writing):
         try:
             plain = transport.feed(data)
         except LayerClosed as end:
+            end.__traceback__ = (
+                None  # the layer keeps it, and its traceback would keep the layer, see `services.memory`
+            )
             reason = end.name
         except PacketError as error:
+            error.__traceback__ = None
             reason = error.name
         if not link.pending:  # else a peer that never reads could make us collect pongs; `_write` asks again
             link.pending = transport.output()

@@ -154,7 +154,7 @@ class FrameReader:
         try:
             at = self._walk(data, out)
         except WsError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # which would keep this reader
             at = len(data)
         if at < len(data):
             self._held = data[at:]

@@ -98,6 +98,7 @@ class Handshake:
             self._http.receive_data(data)
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
+            error.__traceback__ = None  # it holds the error itself, and us with it
             status = 431 if error.error_status_hint == 431 else 400
             raise Refused(status, f"unreadable request: {error}") from None
         if event is h11.NEED_DATA:
