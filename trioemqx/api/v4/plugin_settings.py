@@ -110,7 +110,7 @@ def _endpoints(kind: str) -> tuple[Endpoint, ...]:
         delete(f"{path}/config", forget, name=f"forget_{kind}_config", descr=f"Forget the saved settings of a {kind}",
                data=OUTCOME, codes=(102, 108, 111), volatile=True, **more),
         get(f"{path}/log", log_lines, name=f"{kind}_log", descr=f"The last lines of the log of a {kind}",
-            data=rows(LINE), **more),
+            data=rows(LINE), roles=(), **more),
     )  # fmt: skip
 
 
