@@ -252,3 +252,24 @@ async def test_a_trace_is_read_and_saved(dashboard: Page, broker: TestBroker) ->
     file = await dashboard.do("download", at=f"{row} .btn:text-is('Download')")
     assert file["name"] == "of-a-pump.zip"
     assert file["text"].startswith("PK")
+
+
+async def test_an_application_gets_a_role_and_another_one(dashboard: Page, broker: TestBroker) -> None:
+    apps = broker.node.applications
+    await dashboard.visit("applications")
+    await dashboard.click("main .btn.primary")
+    await dashboard.label("AppID", "tool")
+    await dashboard.label("Name", "Tool")
+    assert await dashboard.evaluate("() => document.querySelector('.dialog select').value") == "administrator"
+    await dashboard.do("choose", at=".dialog select", value="viewer")
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait(".secret")
+    assert apps.role("tool") == "viewer"
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait("tr:has-text('tool') .badge:text-is('Viewer')")
+    await dashboard.click("tr:has-text('tool') .btn:text-is('Edit')")
+    assert await dashboard.evaluate("() => document.querySelector('.dialog select').value") == "viewer"
+    await dashboard.do("choose", at=".dialog select", value="publisher")
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait("tr:has-text('tool') .badge:text-is('Publisher')")
+    assert apps.role("tool") == "publisher"

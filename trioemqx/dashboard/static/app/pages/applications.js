@@ -14,21 +14,21 @@ const never = (row) => !row.expired || row.expired === 'undefined';
 /** Unix seconds as a field for day and time wants them, in local time. */
 const local = (seconds) => { const at = date(seconds); return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16); };
 
-const ROLES = ['administrator', 'viewer', 'publisher'];
+const ROLES = { administrator: 'apps.role.administrator', viewer: 'apps.role.viewer', publisher: 'apps.role.publisher' };
 /** Only another role than administrator is told. */
-const roleOf = (row) => row.role ?? ROLES[0];
+const roleOf = (row) => row.role ?? 'administrator';
 /** One that a newer version may have stored gives no rights. */
 const roleBadge = (row) => {
   const role = roleOf(row);
-  if (!ROLES.includes(role)) return html`<${Badge} kind="danger">${t('apps.roleUnknown', { role: shorten(role, 20) })}<//>`;
-  return html`<${Badge} kind=${role === ROLES[0] ? 'info' : ''}>${t(`apps.role.${role}`)}<//>`;
+  if (!Object.hasOwn(ROLES, role)) return html`<${Badge} kind="danger">${t('apps.roleUnknown', { role: shorten(role, 20) })}<//>`;
+  return html`<${Badge} kind=${role === 'administrator' ? 'info' : ''}>${t(ROLES[role])}<//>`;
 };
 
 const fields = (fresh) => [
   ...(fresh ? [{ name: 'app_id', label: 'AppID', kind: 'string', required: true, help: t('apps.idHelp'), autofocus: true }] : []),
   { name: 'name', label: t('word.name'), kind: 'string', required: fresh },
   { name: 'desc', label: t('apps.remark'), kind: 'string' },
-  { name: 'role', label: t('apps.role'), kind: 'select', required: true, options: ROLES.map((role) => [role, t(`apps.role.${role}`)]), help: t('apps.roleHelp') },
+  { name: 'role', label: t('apps.role'), kind: 'select', required: true, options: Object.entries(ROLES).map(([role, name]) => [role, t(name)]), help: t('apps.roleHelp') },
   { name: 'expired', label: t('apps.expires'), kind: 'datetime', help: t('apps.expiresHelp') },
   { name: 'status', label: t('apps.enabled'), kind: 'boolean', default: true },
 ];
