@@ -20,7 +20,10 @@ from trioemqx.testing import ApiAnswer, TestBroker, running
 PUBLISHING = {("POST", "/mqtt/publish"), ("POST", "/mqtt/publish_batch")}
 NOT_FOR_VIEWERS = {
     "/audit",
+    "/configs",
     "/data/file/{filename}",
+    "/plugins/{plugin}/config",
+    "/modules/{module}/config",
     "/plugins/{plugin}/log",
     "/modules/{module}/log",
     "/resources",

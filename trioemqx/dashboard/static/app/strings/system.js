@@ -201,7 +201,7 @@ export const system = {
   'apps.enabled': ['Enabled', '启用'],
   'apps.disabled': ['Disabled', '停用'],
   'apps.role': ['Role', '角色'],
-  'apps.roleHelp': ['What it may ask for: an administrator everything, a viewer what only reads and shows no secrets, files or logs, a publisher for publishing messages and nothing else.', '应用的权限：管理员可执行全部操作；查看者只能读取，且看不到密钥、文件与日志；发布者只能发布消息。'],
+  'apps.roleHelp': ['What it may ask for: an administrator everything, a viewer what only reads and shows no settings, secrets, files or logs, a publisher for publishing messages and nothing else.', '应用的权限：管理员可执行全部操作；查看者只能读取，且看不到配置、密钥、文件与日志；发布者只能发布消息。'],
   'apps.role.administrator': ['Administrator', '管理员'],
   'apps.role.viewer': ['Viewer', '查看者'],
   'apps.role.publisher': ['Publisher', '发布者'],
