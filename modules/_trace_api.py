@@ -69,9 +69,9 @@ class Api:
             get("/trace/{name}/detail", self.detail, name="trace_file_detail", descr="view trace file's detail",
                 data=FILES, codes=lost, **OF),
             get("/trace/{name}/download", self.download, name="download_zip_log", descr="download trace's log",
-                media="application/octet-stream", codes=lost, **OF),
+                media="application/octet-stream", codes=lost, roles=(), **OF),
             get("/trace/{name}/log", self.log, name="stream_log_file", descr="download trace's log", query=LOG,
-                data=PIECE, codes=(108, "INCORRECT_PARAMS", *lost), **OF),
+                data=PIECE, codes=(108, "INCORRECT_PARAMS", *lost), roles=(), **OF),
         )  # fmt: skip
 
     async def listing(self, call: Call) -> object:

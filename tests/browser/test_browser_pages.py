@@ -24,7 +24,7 @@ BODIES = {
     "/auth_username": {"username": LONG, "password": "x"},
     "/acl": {"username": LONG, "topic": LONG, "action": "pub", "access": "deny"},
     "/topic-metrics": {"topic": LONG},
-    "/apps": {"app_id": LONG, "name": LONG, "desc": LONG},
+    "/apps": {"app_id": LONG, "name": LONG, "desc": LONG, "role": "publisher"},
     "/users": {"username": "u" * 60, "password": "some password", "tags": LONG},
     "/trace": {"name": "t" * 60, "type": "clientid", "clientid": LONG},
     "/resources": {"id": LONG, "type": "web_hook", "description": LONG, "config": {"url": "http://127.0.0.1:9/"}},

@@ -252,3 +252,46 @@ async def test_a_trace_is_read_and_saved(dashboard: Page, broker: TestBroker) ->
     file = await dashboard.do("download", at=f"{row} .btn:text-is('Download')")
     assert file["name"] == "of-a-pump.zip"
     assert file["text"].startswith("PK")
+
+
+async def test_an_application_gets_a_role_and_another_one(dashboard: Page, broker: TestBroker) -> None:
+    apps = broker.node.applications
+    await dashboard.visit("applications")
+    await dashboard.click("main .btn.primary")
+    await dashboard.label("AppID", "tool")
+    await dashboard.label("Name", "Tool")
+    assert await dashboard.evaluate("() => document.querySelector('.dialog select').value") == "administrator"
+    await dashboard.do("choose", at=".dialog select", value="viewer")
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait(".secret")
+    assert apps.role("tool") == "viewer"
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait("tr:has-text('tool') .badge:text-is('Viewer')")
+    await dashboard.click("tr:has-text('tool') .btn:text-is('Edit')")
+    assert await dashboard.evaluate("() => document.querySelector('.dialog select').value") == "viewer"
+    await dashboard.do("choose", at=".dialog select", value="publisher")
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait("tr:has-text('tool') .badge:text-is('Publisher')")
+    app = apps.find("tool")
+    assert app is not None
+    assert (app.role, app.name, app.desc) == ("publisher", "Tool", "")
+
+
+async def test_a_module_is_set_and_unloaded_on_its_card(dashboard: Page, broker: TestBroker) -> None:
+    await dashboard.visit("modules")
+    card = ".module:has-text('emqx_mod_delayed')"
+    assert await dashboard.text(f"{card} .badge") == "Running"
+    assert "$delayed/60/a/b" in await dashboard.text(f"{card} .module-text")
+    await dashboard.do("focus", at=f"{card} [data-settings]")
+    await dashboard.press("Enter")
+    await dashboard.fill(".dialog .field:has-text('max delayed messages') input", "77")
+    await dashboard.click(".dialog .btn.primary")
+    await dashboard.wait(".dialog .badge:text-is('saved')")
+    assert broker.node.plugins.live["emqx_mod_delayed"].instance.config.max_delayed_messages == 77
+    await dashboard.press("Escape")
+    await dashboard.gone(".dialog")
+    await dashboard.click(f"{card} .btn:text-is('Unload')")
+    await dashboard.click(".dialog .btn.danger")
+    await dashboard.wait(f"{card} [data-load]")
+    assert "emqx_mod_delayed" not in broker.node.plugins.live
+    assert await dashboard.count(f"{card} [data-settings]") == 0

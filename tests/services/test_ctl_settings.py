@@ -30,6 +30,23 @@ async def test_mgmt(broker: TestBroker) -> None:
     assert await broker.ctl("mgmt lookup tool") == ["Not Found."]
 
 
+async def test_mgmt_with_a_role(broker: TestBroker) -> None:
+    (line,) = await broker.ctl("mgmt insert tool name viewer")
+    auth = f"tool:{line.split()[1]}"
+    assert (await broker.api("GET", "/brokers", auth=auth)).status == 200
+    assert (await broker.api("DELETE", "/clients/c1", auth=auth)).status == 403
+    shown = "app_id: tool, secret: ******, name: name, desc: undefined, status: true, expired: undefined, role: viewer"
+    assert await broker.ctl("mgmt lookup tool") == [shown]
+    assert (await broker.ctl("mgmt list"))[1:] == [shown]
+    await broker.ctl("mgmt update tool false")
+    await broker.ctl("mgmt update tool true")
+    assert json.loads("".join(await broker.ctl("mgmt lookup tool --json")))["role"] == "viewer"
+    assert [deed.path for deed in broker.node.audit.deeds()][-1] == "mgmt insert tool name viewer"
+    refused = "Error: bad role: must be one of administrator, viewer, publisher"
+    assert await broker.ctl("mgmt insert other name root") == [refused]
+    assert await broker.ctl("mgmt lookup other") == ["Not Found."]
+
+
 async def test_mgmt_refuses(broker: TestBroker) -> None:
     assert await broker.ctl("mgmt insert -x name") == ["Error: required: ^[A-Za-z0-9]+[A-Za-z0-9-_]*$"]
     assert await broker.ctl("mgmt update none true") == ["Error: not_found"]

@@ -136,11 +136,12 @@ class ApiApp(QuartTrio):
         parts = segments(path)[2:]
         self.check_site(method, headers)
         endpoint = self._find(method, parts)
-        user = ""
-        if endpoint is None or not self._is_open(endpoint):
-            user = await self._admit(scope, headers, peer)
+        is_open = endpoint is not None and self._is_open(endpoint)
+        user = "" if is_open else await self._admit(scope, headers, peer)
         if endpoint is None:
             raise not_found_page() if parts else ApiError(108, "Bad Request", 400)
+        if not is_open:
+            self._check_role(endpoint, user, peer, path)
         query = parse_query(scope["query_string"])
         body = await self._body(endpoint, headers, scope, receive)
         call = Call(
@@ -198,6 +199,17 @@ class ApiApp(QuartTrio):
             if session is not None:
                 return session.username
         return await self.doorkeeper.admit(given, peer)
+
+    def _check_role(self, endpoint: Endpoint, user: str, peer: str, path: bytes) -> None:
+        """Raise ApiError with HTTP 403 for what the role does not include. It is counted and recorded, also where
+        nothing would have been changed."""
+        try:
+            self.doorkeeper.check_role(user, endpoint)
+        except ApiError as error:
+            self.host.broker.metrics.inc("api.request_forbidden", 1)
+            where, keep = path[:200].decode("ascii", "replace"), self.doorkeeper.denials.keep(user)
+            self.host.audit.record(self.listener, user, peer, endpoint.method, where, str(error.code), keep=keep)
+            raise
 
     def _find(self, method: str, parts: tuple[str, ...]) -> Endpoint | None:
         tables = (self.routes, self.host.web_routes, self.absent)

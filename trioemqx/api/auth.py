@@ -19,7 +19,8 @@ from typing import Final, Protocol
 
 import trio
 
-from trioemqx.services.web.answers import EMPTY_CREDENTIALS, WRONG_CREDENTIALS, ApiError
+from trioemqx.services.web import ApiError, Endpoint
+from trioemqx.services.web.answers import EMPTY_CREDENTIALS, FORBIDDEN, WRONG_CREDENTIALS
 
 log = logging.getLogger("trioemqx.api")
 
@@ -28,6 +29,8 @@ MAX_PROVEN: Final = 1000
 MAX_ADDRESSES: Final = 10_000
 GUESSES: Final = 10
 WINDOW: Final = 60.0
+DENIALS: Final = 10
+DENIAL_WINDOW: Final = 3600.0
 CHECKING: Final = 30.0
 """Seconds that proving credentials may take, with others before it: a hash that is slow to guess takes a while."""
 FROM_HERE: Final = (
@@ -46,6 +49,9 @@ class Accounts(Protocol):
 
     def usable(self, name: str, /) -> bool:
         """Whether one that has been right may still come in."""
+
+    def role(self, name: str, /) -> str:
+        """What one may ask for; "" nothing."""
 
     def shipped(self, name: str, /) -> bool:
         """Whether the secret is one that everybody knows."""
@@ -88,6 +94,27 @@ class Guesses:
             self._by_address.pop(address, None)
 
 
+class Denials:
+    """Which requests that a role does not include are kept in the audit log: a few of each application, so that none
+    of them can push everything else out of it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._by_name: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        """(when its hour began, how many since), the latest hour last."""
+
+    def keep(self, name: str) -> bool:
+        """Whether this one is kept."""
+        began, count = self._by_name.get(name, (-DENIAL_WINDOW, 0))
+        if self._now() - began >= DENIAL_WINDOW:
+            began, count = self._now(), 0
+            self._by_name.pop(name, None)
+        self._by_name[name] = (began, count + 1)
+        if len(self._by_name) > MAX_ADDRESSES:
+            self._by_name.popitem(last=False)
+        return count < DENIALS
+
+
 class Doorkeeper:
     """Answers whose request it is. `anywhere()` tells whether well-known credentials hold for every address and not
     only for this machine."""
@@ -99,6 +126,7 @@ class Doorkeeper:
         self._proven: dict[bytes, str] = {}
         self._epoch = accounts.epoch
         self.guesses = Guesses(now)
+        self.denials = Denials(now)
 
     async def admit(self, header: bytes | None, peer: str) -> str:
         """The application or user. Raises ApiError with HTTP 401, or 429 after too many wrong guesses."""
@@ -122,6 +150,12 @@ class Doorkeeper:
             raise _refused(WRONG_CREDENTIALS)
         if self._only_from_here(name, peer):
             raise _refused(WRONG_CREDENTIALS, FROM_HERE)
+
+    def check_role(self, name: str, endpoint: Endpoint) -> None:
+        """Raise ApiError with HTTP 403 unless the role of somebody who has come in includes an endpoint."""
+        role = self._accounts.role(name)
+        if not endpoint.allows(role):
+            raise ApiError(FORBIDDEN, "UNAUTHORIZED_ROLE", 403, {"reason": f"not for the role {role}"})
 
     async def prove(self, name: str, secret: str, peer: str) -> str | None:
         """None when name and secret are right; otherwise why not, "" without a reason that may be told. Raises ApiError

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from trioemqx.api.samples import sample
 from trioemqx.api.wording import ABOUT, ALSO_TEXT, CODES, LICENSE, MESSAGES, PARTS, USUAL
+from trioemqx.services.roles import ROLES
 from trioemqx.services.web import Endpoint, Param
 
 OPENAPI: Final = "3.1.0"
@@ -49,6 +50,7 @@ def operation(endpoint: Endpoint) -> dict[str, Any]:
         "tags": [endpoint.group or "other"],
         "x-app": endpoint.app,
         "x-listeners": list(endpoint.listeners),
+        **({} if endpoint.anonymous else {"x-roles": [role for role in ROLES if endpoint.allows(role)]}),
     }
     parameters = [_part(part[1:-1]) for part in endpoint.parts if part[0] == "{"]
     parameters += [_query(param) for param in endpoint.query]
@@ -176,6 +178,7 @@ def responses(endpoint: Endpoint) -> dict[str, Any]:
     found["400"] = _response("BadRequest")
     if not endpoint.anonymous:
         found["401"] = _response("Unauthorized")
+        found["403"] = _response("Forbidden")
         found["429"] = _response("TooMany")
     found["404"] = _response("NotFound")
     found["500"] = _response("InternalError")
@@ -263,6 +266,9 @@ _CHALLENGE: Final = {"WWW-Authenticate": {"schema": _TEXT, "description": 'Basic
 _RESPONSES: Final = {
     "BadRequest": _failed("Not JSON, too large, or a query or path that cannot be read", 109, "Bad Request"),
     "Unauthorized": _failed("No, or wrong, credentials", 103, "UNAUTHORIZED", headers=_CHALLENGE),
+    "Forbidden": _failed(
+        "Not for the role of this application, or a browser's request from another site", 403, "UNAUTHORIZED_ROLE"
+    ),
     "NotFound": _failed("No such path, node, plugin or module", 404, "Not found."),
     "TooMany": _failed(
         "Too many wrong credentials from this address", 103, "too many wrong credentials",

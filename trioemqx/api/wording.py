@@ -23,6 +23,7 @@ CODES: Final[Mapping[int | str, str]] = {
     115: "no valid topic",
     116: "wrong QoS",
     400: "bad arguments",
+    403: "not for the role of this application",
     404: "not found",
     500: "a resource cannot be made",
 }
@@ -76,5 +77,6 @@ MESSAGES: Final[Mapping[int | str, str]] = {
 ABOUT: Final = """\
 EMQX 4's API. Parameters come from the query and from the members of a JSON body; a query parameter hides a member of
 the same name. Answers have HTTP status 200 and a member `code`, 0 for success; failures have a `message` as well, and
-some a `reason`. Secrets of applications open the management door, passwords of dashboard users the dashboard."""
+some a `reason`. Secrets of applications open the management door, passwords of dashboard users the dashboard. Not
+every application may ask for everything: `x-roles` of an operation says which roles may."""
 LICENSE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}

@@ -86,7 +86,7 @@ class ManagementConfig:
     bootstrap_apps_file: str | None = setting(
         path,
         None,
-        "Lines `id:secret`: applications that are entered at each start.",
+        "Lines `id:secret` or `id:secret:role`: applications that are entered at each start.",
         apply="restart",
         example="etc/bootstrap_apps.txt",
     )

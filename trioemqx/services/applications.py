@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from trioemqx.errors import TrioemqxError
+from trioemqx.services.roles import ADMINISTRATOR, BAD_ROLE, ROLES
 from trioemqx.services.secrets import hash_secret, is_hash, verify_secret
 from trioemqx.services.store.protocol import Row, Store, all_items, key_for
 
@@ -40,7 +41,8 @@ class AppRefused(TrioemqxError):
 
 @attrs.frozen
 class Application:
-    """One AppID. `expired` is Unix seconds, None: never. `shipped`: it still has the secret that everybody knows."""
+    """One AppID. `expired` is Unix seconds, None: never. `shipped`: it still has the secret that everybody knows.
+    `role` is one of ROLES; any other text, as a store may have it, gives no rights."""
 
     app_id: str
     secret: str
@@ -49,6 +51,7 @@ class Application:
     status: bool = True
     expired: int | None = None
     shipped: bool = False
+    role: str = ADMINISTRATOR
 
 
 class Applications:
@@ -72,8 +75,10 @@ class Applications:
         """Enter the applications of `bootstrap_apps_file`, and the default one unless it exists. A hardened broker has
         none that everybody knows: it makes a secret and writes it to a file in `data_dir`. Raises AppRefused."""
         if settings.bootstrap_apps_file is not None:
-            for app_id, secret in await _bootstrap(Path(settings.bootstrap_apps_file)):
-                await self._enter(Application(app_id, "", "bootstraped", "Bootstrapped From File"), secret)
+            for app_id, secret, role in await _bootstrap(Path(settings.bootstrap_apps_file)):
+                there = self._apps.get(app_id)
+                kept = role or (ADMINISTRATOR if there is None else there.role)  # a restart must not raise a viewer
+                await self._enter(Application(app_id, "", "bootstraped", "Bootstrapped From File", role=kept), secret)
         app_id, secret = settings.default_application_id, settings.default_application_secret
         if not app_id or app_id in self._apps:
             return
@@ -94,15 +99,18 @@ class Applications:
         *,
         status: bool = True,
         expired: int | None = None,
+        role: str = ADMINISTRATOR,
     ) -> str:
         """Make one; returns its secret, a random one when none is given. Raises AppRefused."""
         check_name(app_id)
+        check_role(role)
         if app_id in self._apps:
             raise AppRefused("already_existed")
         if len(self._apps) >= MAX_APPS:
             raise AppRefused(f"there are {MAX_APPS} applications already")
         secret = secret or random_secret()
-        await self._enter(Application(app_id, "", name[:MAX_TEXT], desc[:MAX_TEXT], status, expired), secret)
+        app = Application(app_id, "", name[:MAX_TEXT], desc[:MAX_TEXT], status, expired, role=role)
+        await self._enter(app, secret)
         return secret
 
     async def take(self, app: Application) -> None:
@@ -114,14 +122,32 @@ class Applications:
             await self._enter(attrs.evolve(app, shipped=(app.app_id, app.secret) == ("admin", "public")), app.secret)
 
     def update(
-        self, app_id: str, *, name: str, desc: str, status: bool | None = None, expired: int | None = None
+        self,
+        app_id: str,
+        *,
+        name: str,
+        desc: str,
+        status: bool | None = None,
+        expired: int | None = None,
+        role: str | None = None,
     ) -> bool:
-        """Overwrite everything but the secret; `status` None keeps it. False when there is no such application."""
+        """Overwrite everything but the secret; None keeps `status` and `role`. False when there is no such application.
+        Raises AppRefused for a role that there is not."""
+        if role is not None:
+            check_role(role)
         app = self._apps.get(app_id)
         if app is None:
             return False
-        kept = app.status if status is None else status
-        self._keep(attrs.evolve(app, name=name[:MAX_TEXT], desc=desc[:MAX_TEXT], status=kept, expired=expired))
+        self._keep(
+            attrs.evolve(
+                app,
+                name=name[:MAX_TEXT],
+                desc=desc[:MAX_TEXT],
+                status=app.status if status is None else status,
+                expired=expired,
+                role=app.role if role is None else role,
+            )
+        )
         return True
 
     def delete(self, app_id: str) -> bool:
@@ -144,6 +170,11 @@ class Applications:
         """Whether an application that has proven itself may still come in."""
         app = self._apps.get(app_id)
         return app is not None and app.status and (app.expired is None or app.expired >= self._wall())
+
+    def role(self, app_id: str) -> str:
+        """Its role; "", which gives no rights, when there is no such application."""
+        app = self._apps.get(app_id)
+        return "" if app is None else app.role
 
     async def verify(self, app_id: str, secret: str) -> bool:
         """Whether the secret is the application's and it may come in. Takes as long for an unknown one."""
@@ -175,6 +206,12 @@ def check_name(name: str) -> None:
         raise AppRefused(NAME_RULE)
 
 
+def check_role(role: str) -> None:
+    """Raise AppRefused for a role that there is not."""
+    if role not in ROLES:
+        raise AppRefused(BAD_ROLE)
+
+
 def random_secret() -> str:
     """32 random bytes in base 62."""
     number = int.from_bytes(secrets.token_bytes(32), "big")
@@ -185,10 +222,10 @@ def random_secret() -> str:
     return "".join(reversed(digits))
 
 
-async def _bootstrap(file: Path) -> list[tuple[str, str]]:
-    """The lines `id:secret` of a file, but for empty ones and comments. One that is wrong costs its application and not
-    the start: it is logged, without what it says, which may be a secret. Raises AppRefused for a file that cannot be
-    read."""
+async def _bootstrap(file: Path) -> list[tuple[str, str, str]]:
+    """(id, secret, role) of the lines `id:secret` or `id:secret:role` of a file, but for empty ones and comments; the
+    role is "" where a line does not end in one. A line that is wrong costs its application and not the start: it is
+    logged, without what it says, which may be a secret. Raises AppRefused for a file that cannot be read."""
     try:
         content = await trio.Path(file).read_bytes()
     except OSError as error:
@@ -199,15 +236,18 @@ async def _bootstrap(file: Path) -> list[tuple[str, str]]:
         if not line or line.startswith(b"#"):
             continue
         try:
-            app_id, colon, secret = line.decode("utf-8").partition(":")
-            if not colon or not secret:
+            app_id, _, rest = line.decode("utf-8").partition(":")
+            secret, colon, role = rest.rpartition(":")
+            if not colon or role not in ROLES:  # a secret may have colons
+                secret, role = rest, ""
+            if not secret:
                 raise AppRefused("expected id:secret")
             check_name(app_id)
         except (AppRefused, UnicodeDecodeError) as error:
             said = error if isinstance(error, AppRefused) else "not UTF-8"
             log.error("management.bootstrap_apps_file %s:%d: %s; the line is left out", file, number, said)
         else:
-            found.append((app_id, secret))
+            found.append((app_id, secret, role))
     return found
 
 
@@ -229,4 +269,5 @@ def _from_row(row: Row) -> Application:
         row.get("status") is True,
         expired if isinstance(expired, int) else None,
         row.get("shipped") is True,
+        str(row.get("role", ADMINISTRATOR))[:MAX_ID],
     )

@@ -12,6 +12,7 @@ import trio
 
 from trioemqx.errors import TrioemqxError
 from trioemqx.services.applications import AppRefused, check_name, random_secret, write_secret
+from trioemqx.services.roles import ADMINISTRATOR
 from trioemqx.services.secrets import hash_secret, is_hash, verify_secret
 from trioemqx.services.store.protocol import Store, all_items, key_for
 
@@ -131,6 +132,10 @@ class DashboardUsers:
     def usable(self, username: str) -> bool:
         """Whether a user who has proven themselves may still come in."""
         return username in self._users
+
+    def role(self, username: str) -> str:
+        """Users of the dashboard may do everything; "" for one that there is not."""
+        return ADMINISTRATOR if username in self._users else ""
 
     async def verify(self, username: str, password: str) -> bool:
         """Whether the password is the user's; a wrong one takes two seconds."""

@@ -49,7 +49,7 @@ class Api:
                    codes=(107, BAD), **of),
             put("/sasl", self.update, name="update", descr=f"Update {what}", body=USER, codes=(105, 107, BAD), **of),
             get("/sasl", self.get, name="get", descr=f"Get {what}", query=ASKED, codes=(105, 107, BAD),
-                data=schema.either(schema.rows(NAMES), NAMES, KEYS), **of),
+                data=schema.either(schema.rows(NAMES), NAMES, KEYS), roles=(), **of),
         )  # fmt: skip
 
     async def add(self, call: Call) -> None:

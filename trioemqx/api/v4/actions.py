@@ -72,5 +72,5 @@ ENDPOINTS = (
     get("/resource_types/{type}", show_type, name="show_resource_type", descr="Show a resource type",
         group="rule_engine", app=APP, listed="/resource_types/:name", data=RESOURCE_TYPE),
     get("/resource_types/{type}/resources", list_of_type, name="list_resources_by_type",
-        descr="List all resources of a resource type", group="rule_engine", app=APP, data=rows(RESOURCE)),
+        descr="List all resources of a resource type", group="rule_engine", app=APP, data=rows(RESOURCE), roles=()),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Final
 
 from trioemqx.services.applications import AppRefused
 from trioemqx.services.ctl.mgmt import UNSET, app_row
+from trioemqx.services.roles import ADMINISTRATOR, BAD_ROLE, ROLES
 from trioemqx.services.web import ApiError, Call, Param, delete, get, post, put
 from trioemqx.services.web.answers import ALREADY_EXISTS, UNKNOWN_ERROR, bad_params
 from trioemqx.services.web.call import whole
@@ -16,11 +17,12 @@ from trioemqx.services.web.schema import FLAG, TEXT, WHOLE, either, record, rows
 
 EXISTED: Final = "already_existed"
 _EXPIRED = {**either(WHOLE, {"const": UNSET}), "description": "Unix seconds"}
+_ROLE = {**TEXT, "description": "what it may ask for; absent: administrator, which is everything"}
 _MEMBERS = {**texts("app_id", "name", "desc"), "status": FLAG, "expired": _EXPIRED}
-APP = record(_MEMBERS)
+APP = record({**_MEMBERS, "role": _ROLE}, optional=("role",))
 APP_WITH_SECRET = record(
-    {**_MEMBERS, "secret": {**TEXT, "description": "always ******: only a hash is kept"}},
-    optional=("secret", *_MEMBERS),
+    {**_MEMBERS, "secret": {**TEXT, "description": "always ******: only a hash is kept"}, "role": _ROLE},
+    optional=("secret", "role", *_MEMBERS),
 )
 
 
@@ -41,7 +43,13 @@ async def add_app(call: Call) -> object:
     secret = call.text("secret", "") or call.host.config.management.application_default_secret or ""
     try:
         secret = await call.host.applications.add(
-            app_id, _text(call, "name"), secret, _text(call, "desc"), status=_status(call, True), expired=_expired(call)
+            app_id,
+            _text(call, "name"),
+            secret,
+            _text(call, "desc"),
+            status=_status(call, True),
+            expired=_expired(call),
+            role=_role(call) or ADMINISTRATOR,
         )
     except AppRefused as error:
         raise ApiError(ALREADY_EXISTS, EXISTED) if str(error) == EXISTED else bad_params(str(error)) from None
@@ -49,13 +57,14 @@ async def add_app(call: Call) -> object:
 
 
 def update_app(call: Call) -> None:
-    """Overwrite everything but the secret; what is absent becomes unset, `status` stays."""
+    """Overwrite everything but the secret; what is absent becomes unset, `status` and `role` stay."""
     done = call.host.applications.update(
         call.args["appid"],
         name=_text(call, "name"),
         desc=_text(call, "desc"),
         status=_status(call, None),
         expired=_expired(call),
+        role=_role(call),
     )
     if not done:
         raise ApiError(UNKNOWN_ERROR, "not_found")
@@ -77,6 +86,14 @@ def _text(call: Call, name: str) -> str:
 
 def _status(call: Call, default: bool | None) -> bool | None:
     return call.flag("status") if call.get("status") is not None else default
+
+
+def _role(call: Call) -> str | None:
+    """None where it is not sent, as by what knows EMQX 4 only."""
+    role = call.get("role")
+    if role is not None and role not in ROLES:
+        raise bad_params(BAD_ROLE)
+    return None if role is None else str(role)
 
 
 def _expired(call: Call) -> int | None:
@@ -110,6 +127,7 @@ ENDPOINTS = (
             Param("app_id", doc="1 to 256 letters, digits, - and _, a letter or digit first", required=True),
             Param("secret", doc="absent or empty: management.application.default_secret, or else a random one"),
             *_SHOWN,
+            Param("role", doc="what it may ask for", enum=ROLES, default=ADMINISTRATOR),
         ),
         data=record({"secret": {**TEXT, "description": "shown here and never again"}}),
         codes=(107, 108, 113),
@@ -141,7 +159,7 @@ ENDPOINTS = (
         descr="Update Application",
         group="apps",
         listeners=_DASHBOARD,
-        body=_SHOWN,
+        body=(*_SHOWN, Param("role", doc="what it may ask for; absent: as before", enum=ROLES)),
         codes=(102, 108),
     ),
 )

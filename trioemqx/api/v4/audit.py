@@ -40,5 +40,5 @@ ENDPOINTS = (
                Param("_like_path", doc="A part of the path, or of the command."),
                Param("since", "integer", "Unix seconds."),
                Param("until", "integer", "Unix seconds, exclusive."), *PAGING),
-        data=rows(DEED), paged=True, codes=(108,), ours=True),
+        data=rows(DEED), paged=True, codes=(108,), ours=True, roles=()),
 )  # fmt: skip

@@ -89,7 +89,7 @@ def _of_keys(keys: list[str]) -> list[dict[str, str]]:
 
 ENDPOINTS = (
     get("/configs", list_configs, name="list_configs", descr="All settings, and where each comes from",
-        group="configs", ours=True, data=rows(SETTING)),
+        group="configs", ours=True, data=rows(SETTING), roles=()),
     put("/configs", save, name="save_configs", descr="Save settings over the file", group="configs", ours=True,
         volatile=True, codes=(102, 108), data=OUTCOME,
         body=(Param("mqtt.max_packet_size", doc="For example. Any key of GET /configs, with its new value."),)),

@@ -160,6 +160,7 @@ ENDPOINTS = (
         group="data",
         bare=record({"filename": TEXT, "file": {**TEXT, "description": "the text of the file"}}),
         codes=(102,),
+        roles=(),
     ),
     post(
         "/data/file",

@@ -11,6 +11,7 @@ import trio
 from trioemqx.core.topics import parse_filter, validate_filter, validate_topic
 from trioemqx.core.zone import Zone
 from trioemqx.errors import ProtocolError
+from trioemqx.services.roles import PUBLISHER
 from trioemqx.services.web import ApiError, Call, Endpoint, Param, Params, post
 from trioemqx.services.web.answers import BAD_PARAMETER, BAD_QOS, BAD_TOPIC, NOT_ONLINE, bad_params, missing
 from trioemqx.services.web.call import from_base64
@@ -335,12 +336,13 @@ def _post(name: str, handle: Any, descr: str, body: tuple[Param, ...], **more: A
 
 ENDPOINTS = (
     _post("subscribe", subscribe, "Subscribe a topic", _SUBSCRIBE, codes=(108, 112, 115, 116)),
-    _post("publish", publish, "Publish a MQTT message", _PUBLISH, data=_IDS, codes=(107, 108, 115)),
+    _post("publish", publish, "Publish a MQTT message", _PUBLISH, data=_IDS, codes=(107, 108, 115),
+          roles=(PUBLISHER,)),
     _post("unsubscribe", unsubscribe, "Unsubscribe a topic", _UNSUBSCRIBE, codes=(108, 112, 115)),
     _post("subscribe_batch", subscribe_batch, "Batch subscribes topics", _SUBSCRIBE, batch=True, data=_OUTCOME,
           codes=(108,)),
     _post("publish_batch", publish_batch, "Batch publish MQTT messages", _PUBLISH, batch=True, data=_PUBLISHED,
-          codes=(108,)),
+          codes=(108,), roles=(PUBLISHER,)),
     _post("unsubscribe_batch", unsubscribe_batch, "Batch unsubscribes topics", _UNSUBSCRIBE, batch=True,
           data=_OUTCOME, codes=(108,)),
 )  # fmt: skip

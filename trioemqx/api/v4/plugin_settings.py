@@ -103,14 +103,14 @@ def _endpoints(kind: str) -> tuple[Endpoint, ...]:
     more: dict[str, Any] = {"group": f"{kind}s", "ours": True}
     return (
         get(f"{path}/config", show, name=f"get_{kind}_config", descr=f"The settings of a {kind}", data=FORM,
-            codes=(111,), **more),
+            codes=(111,), roles=(), **more),
         put(f"{path}/config", save, name=f"save_{kind}_config", descr=f"Save settings of a {kind} over the file",
             body=(Param("values", "object", "Settings with their new values; others stay.", required=True),),
             data=OUTCOME, codes=(102, 108, 111), volatile=True, **more),
         delete(f"{path}/config", forget, name=f"forget_{kind}_config", descr=f"Forget the saved settings of a {kind}",
                data=OUTCOME, codes=(102, 108, 111), volatile=True, **more),
         get(f"{path}/log", log_lines, name=f"{kind}_log", descr=f"The last lines of the log of a {kind}",
-            data=rows(LINE), **more),
+            data=rows(LINE), roles=(), **more),
     )  # fmt: skip
 
 

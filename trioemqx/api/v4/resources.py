@@ -85,7 +85,7 @@ async def remove(call: Call) -> None:
 
 ENDPOINTS = (
     get("/resources", list_all, name="list_resources", descr="A list of all resources", group="rule_engine", app=APP,
-        listed="/resources/", data=rows(WITH_STATUS)),
+        listed="/resources/", data=rows(WITH_STATUS), roles=()),
     post("/resources", create, name="create_resource", descr="Create a resource", group="rule_engine", app=APP,
          listed="/resources/", codes=(400, 500), data=RESOURCE,
          body=(Param("type", doc="A resource type.", required=True),
@@ -94,7 +94,7 @@ ENDPOINTS = (
                Param("id", doc="Without it one is made."),
                Param("test", "boolean", "Connect, and keep nothing.", default=False))),
     get("/resources/{id}", show, name="show_resource", descr="Show a resource", group="rule_engine", app=APP,
-        codes=(404,), data=WITH_STATUS),
+        codes=(404,), data=WITH_STATUS, roles=()),
     put("/resources/{id}", update, name="update_resource", descr="Update a resource", group="rule_engine", app=APP,
         codes=(400, 500),
         body=(Param("config", "object", "All its settings; without it, or empty, they stay as they are."),

@@ -87,7 +87,7 @@ class Import:
         rules = await self._read("rules", partial(self._host.rules.transfer.checked, "rules"))
         resources = await self._read("resources", partial(self._host.rules.transfer.checked, "resources"))
         bans = await self._read("blacklist", lambda row: read_ban(row, now))
-        apps = await self._hashed(await self._read("apps", read_app))
+        apps = await self._hashed(await self._read("apps", self._app))
         users = [await _marked(user) for user in await self._read("users", read_user)]
         return Ready(rules, resources, bans, self._own_apps(apps), self._own_users(users))
 
@@ -100,6 +100,12 @@ class Import:
             except ValueError as error:
                 raise BackupError(FAILED, f"{section}[{place}]: missing or not valid: {error}") from None
         return found
+
+    def _app(self, row: Mapping[str, Any]) -> Application:
+        """An application; one that a file without roles has keeps that which it has here. Raises ValueError."""
+        name = row.get("id")
+        there = self._host.applications.find(name) if isinstance(name, str) else None
+        return read_app(row) if there is None else read_app(row, there.role)
 
     async def _hashed(self, apps: list[Application]) -> list[Application]:
         """Applications with hashes in place of secrets. Hashing is slow on purpose."""

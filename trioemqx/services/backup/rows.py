@@ -15,6 +15,7 @@ from typing import Any, Final
 from trioemqx.services.applications import Application, AppRefused, check_name
 from trioemqx.services.banned import KINDS, MAX_WHO, PEERHOST, Ban, one_spelling
 from trioemqx.services.dashboard_users import DashboardUser
+from trioemqx.services.roles import ADMINISTRATOR, ROLES
 from trioemqx.services.secrets import PREFIX, is_hash
 
 UNSET: Final = "undefined"
@@ -69,11 +70,13 @@ def write_app(app: Application) -> dict[str, object]:
         "desc": app.desc,
         "status": app.status,
         "expired": UNSET if app.expired is None else app.expired,
+        "role": app.role,
     }
 
 
-def read_app(row: Mapping[str, Any]) -> Application:
-    """An application whose secret is a hash, or in the clear. Raises ValueError with the member that is wrong."""
+def read_app(row: Mapping[str, Any], role: str = ADMINISTRATOR) -> Application:
+    """An application whose secret is a hash, or in the clear. `role` is for a row of EMQX, which has none. Raises
+    ValueError with the member that is wrong."""
     app_id, secret, expired = row.get("id"), row.get("secret"), row.get("expired", UNSET)
     _check_id(app_id, "id")
     if not isinstance(secret, str) or not 0 < len(secret) <= MAX_SECRET:
@@ -83,6 +86,8 @@ def read_app(row: Mapping[str, Any]) -> Application:
         raise ValueError("status")
     if isinstance(expired, bool) or (isinstance(expired, int) and not 0 <= expired < _INT64):
         raise ValueError("expired")
+    if "role" in row and row["role"] not in ROLES:
+        raise ValueError("role")
     return Application(
         str(app_id),
         secret,
@@ -90,6 +95,7 @@ def read_app(row: Mapping[str, Any]) -> Application:
         _text(row, "desc", ""),
         status is True,
         expired if isinstance(expired, int) else None,
+        role=str(row.get("role", role)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from trioemqx.services.applications import Application, AppRefused
 from trioemqx.services.commands import CommandError, Commands
 from trioemqx.services.ctl.facade import NOT_FOUND, CtlNode, Family, shown
+from trioemqx.services.roles import ADMINISTRATOR
 
 HIDDEN: Final = "******"
 UNSET: Final = "undefined"
@@ -18,7 +19,7 @@ def add_to(commands: Commands, node: CtlNode) -> None:
     of = Apps(node)
     family = Family(commands, "mgmt")
     family.add("list", of.lines, help="List applications of the HTTP API", data=of.rows)
-    family.add("insert", of.insert, "<AppId> <Name>", "Add an application and print its secret")
+    family.add("insert", of.insert, "<AppId> <Name> [<Role>]", "Add an application and print its secret")
     family.add("lookup", of.lookup, "<AppId>", "Show an application", data=of.row)
     family.add("update", of.update, "<AppId> <true|false>", "Let an application in, or keep it out")
     family.add("delete", of.delete, "<AppId>", "Remove an application")
@@ -38,11 +39,11 @@ class Apps:
         """As the HTTP API has them."""
         return [app_row(app) for app in self._node.applications.entries()]
 
-    async def insert(self, app_id: str, name: str) -> str:
+    async def insert(self, app_id: str, name: str, role: str = ADMINISTRATOR) -> str:
         """Add one; its secret is `management.application.default_secret`, or else a random one."""
         secret = self._node.config.management.application_default_secret or ""
         try:
-            return f"AppSecret: {await self._node.applications.add(app_id, name, secret)}"
+            return f"AppSecret: {await self._node.applications.add(app_id, name, secret, role=role)}"
         except AppRefused as error:
             raise CommandError(f"Error: {REFUSED.get(str(error), error)}") from error
 
@@ -80,17 +81,18 @@ class Apps:
 
 
 def line(app: Application) -> str:
-    """One line."""
+    """One line; like a row it has a role only where that is not administrator: what reads EMQX's knows the others."""
+    role = "" if app.role == ADMINISTRATOR else f", role: {shown(app.role)}"
     expired = UNSET if app.expired is None else app.expired
     return (
         f"app_id: {app.app_id}, secret: {HIDDEN}, name: {shown(app.name) or UNSET}, desc: {shown(app.desc) or UNSET}, "
-        f"status: {'true' if app.status else 'false'}, expired: {expired}"
+        f"status: {'true' if app.status else 'false'}, expired: {expired}{role}"
     )
 
 
 def app_row(app: Application) -> dict[str, object]:
     """An application as the HTTP API has it."""
-    return {
+    row: dict[str, object] = {
         "app_id": app.app_id,
         "secret": HIDDEN,
         "name": app.name or UNSET,
@@ -98,3 +100,4 @@ def app_row(app: Application) -> dict[str, object]:
         "status": app.status,
         "expired": UNSET if app.expired is None else app.expired,
     }
+    return row if app.role == ADMINISTRATOR else {**row, "role": app.role}

@@ -30,6 +30,7 @@ ALREADY_EXISTS: Final = 113
 WRONG_OLD_PASSWORD: Final = 114
 BAD_TOPIC: Final = 115
 BAD_QOS: Final = 116
+FORBIDDEN: Final = 403
 
 
 class ApiError(TrioemqxError):

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from trioemqx.errors import TrioemqxError
+from trioemqx.services.roles import ADMINISTRATOR, ROLES, VIEWER
 from trioemqx.services.web.call import Call
 
 Schema = Mapping[str, Any]
@@ -77,6 +78,21 @@ class Endpoint:
     """Nothing that it changes is kept in the store, so that its answer does not wait for the disk."""
     ours: bool = False
     """EMQX 4.4 has no such endpoint."""
+    roles: tuple[str, ...] | None = attrs.field(default=None)
+    """Which applications may ask, besides administrators. None: viewers where the method is GET, nobody elsewhere."""
+
+    @roles.validator
+    def _check_roles(self, attribute: object, value: tuple[str, ...] | None) -> None:
+        if value is not None and not set(ROLES).issuperset(value):
+            raise ValueError(f"{self.method} {self.path}: roles are {', '.join(ROLES)}, not {value!r}")
+
+    def allows(self, role: str) -> bool:
+        """Whether an application with this role may ask."""
+        if role == ADMINISTRATOR:
+            return True
+        if self.roles is None:
+            return role == VIEWER and self.method == "GET"
+        return role in ROLES and role in self.roles
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -223,7 +223,7 @@ export const settings = {
   "Cipher names of OpenSSL for TLS 1.2; () is the library's choice.": "TLS 1.2 的加密套件（OpenSSL 名称）；() 表示由库选择。",
   "Rows of a list when no _limit is asked for.": "列表未指定 _limit 时的行数。",
   "Largest body of a request; the import of data takes twice as much.": "请求体的最大长度；导入数据时为两倍。",
-  "Lines `id:secret`: applications that are entered at each start.": "每行一个 id:secret：每次启动时写入的应用。",
+  "Lines `id:secret` or `id:secret:role`: applications that are entered at each start.": "每行一个 id:secret 或 id:secret:role：每次启动时写入的应用。",
   "Application that is entered at the start unless it exists.": "启动时创建的应用（若不存在）。",
   "Its secret.": "该应用的密钥。",
   "Secret of an application that is made without one; without it a random one.": "创建应用时未指定密钥所用的密钥；未设置则随机生成。",
