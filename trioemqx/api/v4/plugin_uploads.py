@@ -74,9 +74,9 @@ def _check(call: Call, size: int) -> None:
     """Raise ApiError unless this user may upload, and that much."""
     settings = call.host.config.plugins
     if not settings.upload:
-        raise ApiError(UNKNOWN_ERROR, "uploads are off", 403, {"reason": _how_to(call.host)})
+        raise ApiError(UNKNOWN_ERROR, "uploads are off", extra={"reason": _how_to(call.host)})
     if call.host.dashboard_users.shipped(call.user):
-        raise ApiError(UNKNOWN_ERROR, "choose a password of your own first", 403)
+        raise ApiError(UNKNOWN_ERROR, "choose a password of your own first")
     if size > settings.upload_max_size:
         raise ApiError(UNKNOWN_ERROR, f"an archive has at most {settings.upload_max_size} bytes: upload_max_size")
 

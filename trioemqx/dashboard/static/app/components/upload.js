@@ -10,13 +10,13 @@ import { attempt, toast } from './toast.js';
 /** What the broker has found in the archive: hash, content, and what is in the way. */
 function Content({ report }) {
   const size = report.files.reduce((sum, file) => sum + file.size, 0);
-  return html`${report.in_the_way.length > 0 && html`<${Notice} kind="danger"><strong>${t('plugins.inTheWay')}</strong>${report.in_the_way.map((line) => html`<div>${said(line)}</div>`)}<//>`}
+  return html`<div class="stack">${report.in_the_way.length > 0 && html`<${Notice} kind="danger"><strong>${t('plugins.inTheWay')}</strong>${report.in_the_way.map((line) => html`<div>${said(line)}</div>`)}<//>`}
     <${Facts} rows=${[[t('word.name'), html`<span class="mono">${report.name}</span>`], [t('overview.version'), report.version]]} />
     <p>${report.description}</p>
     <p class="mono" data-hash>sha256:${report.sha256}</p>
     <details data-content><summary>${t('plugins.content', { count: report.files.length, size: bytes(size) })}</summary>
       <ul class="mono">${report.files.map((file) => html`<li>${file.path} <span class="muted">${bytes(file.size)}</span></li>`)}</ul></details>
-    <${Notice} kind="warn">${t('plugins.rights')}<//>`;
+    <${Notice} kind="warn">${t('plugins.rights')}<//></div>`;
 }
 
 function Choice({ max, busy, onFile }) {
