@@ -100,6 +100,16 @@ async def test_a_plugin_is_uploaded_loaded_and_removed(broker: TestBroker) -> No
     assert (await ask(broker, "DELETE", "/plugins/emqx_retainer/uploaded")).status == 404
 
 
+async def test_what_a_plugin_says_of_itself(broker: TestBroker) -> None:
+    """GET /plugins/{plugin}/readme"""
+    await upload(broker, plugin_zip("allow_list", "1.0", ("allow_list/README.md", b"# <b>Allow</b>\n\xff")))
+    await upload(broker, plugin_zip("silent"))
+    for name, text in (("allow_list", "# <b>Allow</b>\n\ufffd"), ("silent", ""), ("emqx_management", "")):
+        assert (await broker.api("GET", f"/plugins/{name}/readme")).data == {"text": text}
+    assert (await broker.api("GET", "/plugins/emqx_retainer/readme")).data["text"].startswith("# emqx_retainer")
+    assert (await broker.api("GET", "/plugins/nothing/readme")).status == 404
+
+
 async def test_it_is_recorded_with_its_hash(broker: TestBroker) -> None:
     raw = plugin_zip()
     digest = hashlib.sha256(raw).hexdigest()
@@ -231,6 +241,12 @@ async def test_one_that_would_be_loaded_at_the_next_start_by_itself(tmp_path: Pa
         assert "would be loaded at the next start" in (await upload(broker, plugin_zip())).json()["message"]
         await broker.node.plugins.unload("allow_list")
         assert (await upload(broker, plugin_zip())).code == 0
+
+
+async def test_one_that_the_configuration_would_load(tmp_path: Path) -> None:
+    async with running(config(tmp_path, load=["allow_list"])) as broker:
+        answer = (await upload(broker, plugin_zip(), "?check=true")).data
+        assert [line for line in answer["in_the_way"] if "plugins.load" in line] == answer["in_the_way"] != []
 
 
 async def test_what_the_operator_has_put_there_comes_first(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class TestAnUpload:
 
     async def test_a_plugin_is_uploaded_by_keyboard(self, dashboard: Page, broker: TestBroker) -> None:
         """The hash is shown before the question, and nothing is kept before the answer."""
-        raw = plugin_zip("allow_list")
+        raw = plugin_zip("allow_list", "1.0", ("allow_list/README.md", "<b>Allow</b>"))
         row = 'tr:has(a:text-is("allow_list"))'
         await dashboard.visit("plugins")
         await dashboard.do("focus", at="[data-upload]")
@@ -109,7 +109,9 @@ class TestAnUpload:
         await dashboard.wait(f"{row} [data-reload]")
         assert await dashboard.count(f"{row} [data-remove]") == 0
         await broker.node.plugins.unload("allow_list")
-        await dashboard.visit("nodes")
+        await dashboard.visit("plugins/allow_list")
+        await dashboard.click("[data-readme]")
+        assert await dashboard.text("dialog pre") == "<b>Allow</b>"
         await dashboard.visit("plugins")
         await dashboard.click(f"{row} [data-remove]")
         await dashboard.wait("dialog[open]")

@@ -122,7 +122,9 @@ class Uploading:
         for other in {*DESCRIPTIONS, *catalogue.found, *self._manager.live}:
             if other.casefold() == folded:
                 yield UploadRefused(f"{other}: is here already, and was not uploaded")
-        if catalogue.is_wanted(name):
+        if name in (self._manager.config.plugins.load or ()):
+            yield UploadRefused(f"{name}: would be loaded at the next start by itself: take it from plugins.load first")
+        elif catalogue.is_wanted(name):
             yield UploadRefused(f"{name}: would be loaded at the next start by itself: ctl plugins unload {name}")
 
     @contextmanager

@@ -33,6 +33,7 @@ export const messages = {
   "{}: unload it first": "{}：请先卸载",
   "{}: was not uploaded": "{}：不是上传的插件",
   "{}: was uploaded already, and is replaced only with replace=true": "{}：已上传过，加 replace=true 才会替换",
+  "{}: would be loaded at the next start by itself: take it from plugins.load first": "{}：下次启动时会自动加载：请先从 plugins.load 中去掉",
   "{}: would be loaded at the next start by itself: ctl plugins unload {}": "{}：下次启动时会自动加载：请先执行 ctl plugins unload {}",
   // answers of the API
   "Action {} Not Found": "动作 {} 不存在",

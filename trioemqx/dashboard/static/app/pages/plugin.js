@@ -11,7 +11,7 @@ import { Form } from '../components/form.js';
 import { flatten, fromSchema, nest } from '../components/fields.js';
 import { Manage, StateBadge, Switching } from '../components/switching.js';
 import { outcome } from '../components/outcome.js';
-import { confirm } from '../components/dialog.js';
+import { confirm, Dialog } from '../components/dialog.js';
 import { attempt, toast } from '../components/toast.js';
 
 const HIDDEN = '******';
@@ -63,12 +63,22 @@ function Hooks({ name }) {
   ]} empty=${html`<${EmptyState} icon="puzzle" title=${t('plugins.noHooks')} />`} />`}<//>`;
 }
 
+/** What it says of itself, as plain text; nothing where there is nothing. */
+function Readme({ name }) {
+  const readme = useApi(url`plugins/${name}/readme`);
+  const [open, setOpen] = useState(false);
+  if (!readme.data?.text) return null;
+  return html`<button class="btn" data-readme onClick=${() => setOpen(true)}>${t('plugin.readme')}</button>
+    ${open && html`<${Dialog} wide title=${name} onClose=${() => setOpen(false)}><pre class="block" tabindex="0">${readme.data.text}</pre><//>`}`;
+}
+
 export default function Plugin({ path: [kind, name] }) {
   const all = useApi(kind);
   const row = all.data?.flatMap((node) => (node[kind] ?? []).map((one) => ({ ...one, node: node.node }))).find((one) => one.name === name);
   const tabs = [['settings', t('plugin.settings'), () => html`<${Settings} key=${name + row?.active} kind=${kind} name=${name} />`],
     ['log', t('plugin.log'), () => html`<${Log} kind=${kind} name=${name} />`], ['hooks', t('plugins.hooks'), () => html`<${Hooks} name=${name} />`]];
   return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${said(row.description)}${row.version ? ` · ${row.version}` : ''}`}`}>
+      ${row && kind === 'plugins' && html`<${Readme} key=${name + row.sha256} name=${name} />`}
       ${row && html`<${StateBadge} row=${row} /><${Manage} row=${row} small=${false} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
     ${all.error && html`<${ErrorBox} error=${all.error} retry=${all.reload} />`}
     ${!all.data && !all.error && html`<${Skeleton} />`}

@@ -123,6 +123,7 @@ export const system = {
   'plugin.noConfig': ['No settings', '没有可配置项'],
   'plugin.unknown': ['There is no {name}', '不存在 {name}'],
   'plugin.unchanged': ['Nothing was changed', '没有修改'],
+  'plugin.readme': ['What it says of itself', '自述文件'],
   'plugin.forget': ['Back to the file', '恢复文件配置'],
   'plugin.forgetTitle': ['Drop what was saved here?', '删除已保存的配置？'],
   'plugin.forgetText': ['{name} goes back to the values of its file and of the defaults.', '{name} 将恢复为文件与默认配置。'],
