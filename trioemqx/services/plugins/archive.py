@@ -34,6 +34,8 @@ CHUNK: Final = 64 * 1024
 LEFT_OUT: Final = "__MACOSX"
 """What macOS adds to every archive."""
 
+NO_ARCHIVE: Final = "the body is no zip archive: send the file itself, not a form with it"
+_FILE: Final = b"PK\x03\x04"
 _END: Final = b"PK\x05\x06"
 _END_SIZE: Final = 22
 _LOCATOR_64: Final = b"PK\x06\x07"
@@ -71,16 +73,19 @@ def unpack(raw: bytes, into: Path) -> tuple[str, dict[str, int]]:
 
 
 def _check_directory(raw: bytes) -> None:
-    """Raise UploadRefused unless the directory at the end is small enough to be read: a list of many entries takes
-    much time and memory before anybody can count them."""
+    """Raise UploadRefused unless the body is an archive from its first to its last byte, so that its hash is that of
+    the author's file, with a directory at the end that is small enough to be read: a list of many entries takes much
+    time and memory before anybody can count them."""
     at = raw.rfind(_END, max(0, len(raw) - _END_SIZE - _MAX_COMMENT), max(0, len(raw) - _END_SIZE + len(_END)))
-    if at < 0:
-        raise UploadRefused("the body is no zip archive: send the file itself, not a form with it")
+    if at < 0 or not raw.startswith((_FILE, _END)):
+        raise UploadRefused(NO_ARCHIVE)
     if raw[max(0, at - _LOCATOR_SIZE) : at].startswith(_LOCATOR_64):
         raise UploadRefused("zip64 archives are not accepted")
-    _count, count, size = struct.unpack_from("<HHL", raw, at + 8)
+    _count, count, size, begin, comment = struct.unpack_from("<HHLLH", raw, at + 8)
     if count > MAX_FILES or size > MAX_FILES * (_ENTRY_SIZE + MAX_PATH + 100):
         raise UploadRefused(f"more than {MAX_FILES} files and folders")
+    if begin + size != at or at + _END_SIZE + comment != len(raw):
+        raise UploadRefused(NO_ARCHIVE)
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], size: int) -> None:
