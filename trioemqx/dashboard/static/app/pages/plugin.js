@@ -4,6 +4,7 @@ import { said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { link } from '../router.js';
 import { full, time } from '../format.js';
+import { Readme } from '../components/readme.js';
 import { Tabs } from '../components/tabs.js';
 import { Refresh, Table } from '../components/table.js';
 import { Badge, Card, EmptyState, ErrorBox, Loaded, Notice, PageHead, Skeleton } from '../components/states.js';
@@ -11,7 +12,7 @@ import { Form } from '../components/form.js';
 import { flatten, fromSchema, nest } from '../components/fields.js';
 import { Manage, StateBadge, Switching } from '../components/switching.js';
 import { outcome } from '../components/outcome.js';
-import { confirm, Dialog } from '../components/dialog.js';
+import { confirm } from '../components/dialog.js';
 import { attempt, toast } from '../components/toast.js';
 
 const HIDDEN = '******';
@@ -61,15 +62,6 @@ function Hooks({ name }) {
     { label: t('plugins.priority'), className: 'num', value: (row) => row.priority },
     { label: t('plugins.errors'), className: 'num', value: (row) => (row.errors === undefined || row.errors === null ? '–' : full(row.errors)) },
   ]} empty=${html`<${EmptyState} icon="puzzle" title=${t('plugins.noHooks')} />`} />`}<//>`;
-}
-
-/** What it says of itself, as plain text; nothing where there is nothing. */
-function Readme({ name }) {
-  const readme = useApi(url`plugins/${name}/readme`);
-  const [open, setOpen] = useState(false);
-  if (!readme.data?.text) return null;
-  return html`<button class="btn" data-readme onClick=${() => setOpen(true)}>${t('plugin.readme')}</button>
-    ${open && html`<${Dialog} wide title=${name} onClose=${() => setOpen(false)}><pre class="block" tabindex="0">${readme.data.text}</pre><//>`}`;
 }
 
 export default function Plugin({ path: [kind, name] }) {
