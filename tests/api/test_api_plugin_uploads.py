@@ -155,6 +155,12 @@ async def test_it_is_on(broker: TestBroker) -> None:
     assert told == {"enabled": True, "max_size": 8 * 1024**2}
 
 
+async def test_the_document_says_what_the_body_is(broker: TestBroker) -> None:
+    document = (await ask(broker, "GET", "/openapi.json")).json()
+    assert list(document["paths"]["/plugins/upload"]["post"]["requestBody"]["content"]) == ["application/zip"]
+    assert "/plugins/upload" not in (await broker.api("GET", "/openapi.json")).json()["paths"]
+
+
 async def test_an_application_cannot(broker: TestBroker) -> None:
     for method, path in (("POST", "/plugins/upload"), ("GET", "/plugins/upload"), ("DELETE", "/plugins/x/uploaded")):
         assert (await broker.api(method, path, raw=plugin_zip())).status == 404

@@ -113,7 +113,7 @@ ENDPOINTS = (
     get("/plugins/upload", state, name="plugin_upload_state", descr="Whether plugins may be uploaded", data=STATE,
         **_OURS),
     post("/plugins/upload", upload, name="upload_plugin", descr="Upload a plugin: the body is a zip archive",
-         raw=True, max_body=MAX_UPLOAD, data=REPORT, codes=(102, 108), **_OURS,
+         raw=True, takes="application/zip", max_body=MAX_UPLOAD, data=REPORT, codes=(102, 108), **_OURS,
          query=(Param("check", "boolean", "Only say what it is and what is in the way."),
                 Param("replace", "boolean", "In place of an uploaded one of the same name."),
                 Param("sha256", doc="Refuse an archive with another hash."))),
