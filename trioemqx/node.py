@@ -66,6 +66,7 @@ from trioemqx.services.overrides import Overrides
 from trioemqx.services.plugins import HookRegistry
 from trioemqx.services.plugins.errors import BadSettings
 from trioemqx.services.plugins.manager import PluginManager
+from trioemqx.services.plugins.uploading import Uploading
 from trioemqx.services.queue_watch import QueueWatch
 from trioemqx.services.retained_store import RetainedStore
 from trioemqx.services.stats import StatsKeeper
@@ -146,6 +147,7 @@ class Node(Facade):
         self.rules = RuleEngine(self)
         self.gauges["resources"] = lambda: len(self.rules.resources)
         self.plugins = PluginManager(self, self.hooks, config, inline=in_memory)
+        self.uploading = Uploading(self.plugins)
         engine, dashboard = self.plugins.built_in["emqx_rule_engine"], self.plugins.built_in["emqx_dashboard"]
         engine.turn = self.rules.switch
         dashboard.turn, dashboard.renew = self._turn_dashboard, self._renew_dashboard

@@ -42,6 +42,7 @@ const COMMANDS = {
   leave: async () => { await page?.context().close(); page = undefined },
   goto: ({ url }) => page.goto(url).then(() => undefined),
   click: ({ at, nth = 0 }) => page.locator(at).nth(nth).click(),
+  pick: ({ at, base64 }) => page.locator(at).setInputFiles({ name: 'x.zip', mimeType: 'application/octet-stream', buffer: Buffer.from(base64, 'base64') }),
   fill: ({ at, text }) => page.locator(at).fill(text),
   choose: ({ at, value }) => page.locator(at).selectOption(value).then(() => undefined),
   focus: ({ at, nth = 0 }) => page.locator(at).nth(nth).focus(),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import trio
 from browser_page import AUTH, PASSWORD, Page
+
+sys.path.append(str(Path(__file__).parents[1] / "plugins"))
+
+from plugin_zips import plugin_zip
 
 from trioemqx.testing import Client, TestBroker
 
@@ -68,6 +76,55 @@ async def test_a_plugin_is_reloaded(dashboard: Page, broker: TestBroker) -> None
     await dashboard.click('tr:has(a:text-is("emqx_retainer")) [data-reload]')
     await dashboard.wait(".toast.ok")
     assert broker.node.plugins.live["emqx_retainer"] is not before
+
+
+class TestAnUpload:
+    @pytest.fixture
+    def broker_config(self, tmp_path: Path) -> dict[str, object]:
+        return {"plugins": {"upload": True}, "node": {"data_dir": str(tmp_path / "data")}}
+
+    async def test_a_plugin_is_uploaded_by_keyboard(self, dashboard: Page, broker: TestBroker) -> None:
+        """The hash is shown before the question, and nothing is kept before the answer."""
+        raw = plugin_zip("allow_list", "1.0", ("allow_list/README.md", "<b>Allow</b>"))
+        row = 'tr:has(a:text-is("allow_list"))'
+        await dashboard.visit("plugins")
+        await dashboard.do("focus", at="[data-upload]")
+        await dashboard.press("Enter")
+        await dashboard.do("pick", at=".drop input", base64=base64.b64encode(b"no zip").decode())
+        await dashboard.wait("dialog [role=alert]")
+        await dashboard.do("pick", at=".drop input", base64=base64.b64encode(raw).decode())
+        await dashboard.wait("[data-keep]")
+        assert hashlib.sha256(raw).hexdigest() in await dashboard.text("[data-hash]")
+        for answer in ("Escape", "Enter"):
+            assert "allow_list" not in broker.node.plugins.catalogue.uploaded
+            await dashboard.do("focus", at="[data-keep]")
+            await dashboard.press("Enter")
+            await dashboard.wait('dialog h2:text-is("Keep allow_list?")')
+            await dashboard.press(answer)
+            await dashboard.gone('dialog h2:text-is("Keep allow_list?")')
+        await dashboard.wait(f'{row} .badge:text-is("uploaded")')
+        await dashboard.gone("dialog")
+        assert "allow_list" not in broker.node.plugins.live
+        await dashboard.click(f"{row} [data-load]")
+        await dashboard.wait(f"{row} [data-reload]")
+        assert await dashboard.count(f"{row} [data-remove]") == 0
+        await broker.node.plugins.unload("allow_list")
+        await dashboard.visit("plugins/allow_list")
+        await dashboard.click("[data-readme]")
+        assert await dashboard.text("dialog pre") == "<b>Allow</b>"
+        await dashboard.visit("plugins")
+        await dashboard.click(f"{row} [data-remove]")
+        await dashboard.wait("dialog[open]")
+        await dashboard.press("Enter")
+        await dashboard.gone(row)
+
+
+async def test_where_uploads_are_off_the_page_says_how_to_switch_them_on(dashboard: Page) -> None:
+    await dashboard.visit("plugins")
+    await dashboard.click("[data-upload]")
+    await dashboard.wait("[data-how]")
+    assert "plugins.upload = true" in await dashboard.text("[data-how]")
+    assert await dashboard.count(".drop") == 0
 
 
 async def test_a_part_of_the_broker_is_unloaded_and_loaded(dashboard: Page, broker: TestBroker) -> None:

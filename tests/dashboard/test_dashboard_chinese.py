@@ -29,7 +29,7 @@ LINE = re.compile(r'^  (".*"): (".*"),$', re.MULTILINE)
 RAISE = {"ApiError": 1, "_refused": 1, "RuleError": 1, "TraceError": 1} | dict.fromkeys(
     (
         *("bad_params", "missing", "bad_arguments", "refuse", "UserRefused", "AppRefused", "TableFull", "BanRefused"),
-        *("BackupError", "Broken", "FilterError", "PluginError", "NotSaved"),
+        *("BackupError", "Broken", "FilterError", "PluginError", "NotSaved", "UploadRefused"),
     ),
     0,
 )
@@ -37,7 +37,8 @@ RAISE = {"ApiError": 1, "_refused": 1, "RuleError": 1, "TraceError": 1} | dict.f
 MAKERS = (
     *("api", "services/web", "rules", "config", "services/backup", "services/dashboard_users.py"),
     *("services/applications.py", "services/banned.py", "services/filters.py", "services/plugins/manager.py"),
-    *("services/plugins/switches.py", "services/overrides.py"),
+    *("services/plugins/switches.py", "services/overrides.py", "services/plugins/archive.py"),
+    *("services/plugins/uploads.py", "services/plugins/uploading.py"),
 )
 ANYTHING = "{}: {}"
 """Fits what has a key in front; by itself it translates nothing."""
@@ -110,6 +111,7 @@ async def test_plugins_modules_and_endpoints(tmp_path: Path) -> None:
 def test_messages() -> None:
     words = [re.sub(r"\{\w+\}", "{}", text) for text in alarms._WORDS.values()]
     spoken = ["connection congested: {}", "{} crashed: {}", "Unknown alarm", "expected {}, got {}"]
+    spoken.append("set plugins.upload = true in {}, or EMQX_PLUGINS__UPLOAD=true in the environment")
     folders = [*(PACKAGE / name for name in MAKERS), CHECKOUT / "plugins", CHECKOUT / "modules"]
     files = [file for folder in folders for file in [folder, *folder.rglob("*.py")] if file.suffix == ".py"]
     files = [file for file in files if "tests" not in file.parts]

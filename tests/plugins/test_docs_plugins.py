@@ -185,7 +185,7 @@ def test_what_an_endpoint_and_a_call_have_is_explained() -> None:
     text = section("Endpoints of your own")
     fields = {field.name for field in facade.Endpoint.__attrs_attrs__} - {"method", "path", "handle"}
     told = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (.+?) \|", text, re.MULTILINE)))) | {"listed"}
-    assert fields - told <= {"app", "media", "bare", "ours", "raw"}, "those are for the broker's own"
+    assert fields - told <= {"app", "media", "bare", "ours", "raw", "takes"}, "those are for the broker's own"
     for name in ("args", "body", "query", "user", "peer", "listener", "get", "has", "need", "text", "integer", "flag"):
         assert f"`call.{name}" in text
     for name in vars(facade.schema):

@@ -112,6 +112,7 @@ CHECKS: list[tuple[str, dict[str, Any], str]] = [
     ("high listener.ssl.b.access", a_listener(proxy_protocol=True, access=["allow 10.0.0.0/8"]), "PROXY header"),
     ("medium listener.wss.b.proxy_address_header", a_listener("wss", proxy_address_header="X-Real-IP"), "X-Real-IP"),
     ("medium management.listener.http.bind", {"management": PLAIN_HTTP}, "read on their way"),
+    ("medium plugins.upload", {"plugins": {"upload": True}}, "bring code"),
     ("low security.audit.max_rows", {"security": {"audit": {"max_rows": 0}}}, "not remembered"),
     ("high security.allow_default_credentials", {"security": {"allow_default_credentials": True}}, "every address"),
     ("high security.outbound.policy", {"security": {"outbound": {"policy": "open"}}}, "metadata"),

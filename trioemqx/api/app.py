@@ -171,7 +171,7 @@ class ApiApp(QuartTrio):
         finally:
             stranger = endpoint.anonymous and outcome != "ok"  # else they could push everything out of the list
             if method != "GET" and not stranger:
-                where = path[:200].decode("ascii", "replace")
+                where = f"{path[:200].decode('ascii', 'replace')} {call.note}".rstrip()
                 self.host.audit.record(
                     self.listener, user, peer, method, where, outcome, keep=endpoint.path not in MESSAGES
                 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trioemqx.services.overrides import Overrides
     from trioemqx.services.plugins.manager import PluginManager
     from trioemqx.services.plugins.registry import HookRegistry
+    from trioemqx.services.plugins.uploading import Uploading
     from trioemqx.services.stats import StatsKeeper
     from trioemqx.services.store.protocol import Store
     from trioemqx.services.web import Routes
@@ -37,6 +38,7 @@ class ApiHost(Protocol):
     banned: Banned
     store: Store
     plugins: PluginManager
+    uploading: Uploading
     listeners: ListenerManager
     applications: Applications
     dashboard_users: DashboardUsers

@@ -56,7 +56,10 @@ def operation(endpoint: Endpoint) -> dict[str, Any]:
     parameters += [_query(param) for param in endpoint.query]
     if parameters:
         found["parameters"] = parameters
-    if endpoint.body:
+    if endpoint.takes:
+        binary = {"type": "string", "contentMediaType": endpoint.takes}
+        found["requestBody"] = {"required": True, "content": {endpoint.takes: {"schema": binary}}}
+    elif endpoint.body:
         found["requestBody"] = request_body(endpoint)
     if endpoint.anonymous:
         found["security"] = []

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 
-from trioemqx.config.fields import bytesize, choice, duration, flag, integer, or_word, path, words
+from trioemqx.config.fields import bytesize, choice, duration, flag, integer, or_word, path, size_between, words
 from trioemqx.config.listener import KINDS, ListenerConfig
 from trioemqx.config.management import DashboardConfig, LicenseConfig, ManagementConfig
 from trioemqx.config.rules import RuleEngineConfig
@@ -33,6 +33,9 @@ from trioemqx.config.values import FlappingPolicy, Network, flapping, networks
 from trioemqx.config.zone import ANONYMOUS, DENY_ACTION, NOMATCH, MqttConfig, ZoneConfig
 
 STRATEGIES: Final = choice("random", "round_robin", "sticky", "local", "hash", "hash_clientid", "hash_topic")
+
+MAX_UPLOAD: Final = 32 * 1024**2
+"""What `plugins.upload_max_size` may be at most."""
 
 DEFAULT_ZONE: Final = "default"
 """Zone of a listener that names none. It needs no table; every setting then falls back."""
@@ -209,6 +212,16 @@ class PluginsConfig:
     start_timeout: float = setting(duration, 30.0, "How long a plugin may take to start.", added=True)
     max_crashes: int = setting(
         integer(1), 10, "Crashes of a plugin's hooks and tasks within a minute that switch it off.", added=True
+    )
+    upload: bool = setting(
+        flag,
+        False,
+        "Users of the dashboard may upload plugins: code that runs with all rights of the broker. "
+        "Only the file and the environment can say it.",
+        added=True,
+    )
+    upload_max_size: int = setting(
+        size_between(1024, MAX_UPLOAD), 8 * 1024**2, "Largest archive that may be uploaded.", added=True
     )
 
 

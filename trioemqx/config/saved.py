@@ -31,6 +31,8 @@ FIXED: Final = frozenset(
         "plugins.expand_plugins_dir",
         "plugins.etc_dir",
         "plugins.loaded_file",
+        "plugins.upload",
+        "plugins.upload_max_size",
         "modules.loaded_file",
         "management.bootstrap_apps_file",
         "security.outbound.policy",

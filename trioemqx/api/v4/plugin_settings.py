@@ -10,6 +10,7 @@ import trio
 from trioemqx.api.host import ApiHost
 from trioemqx.api.v4.configs import OUTCOME, changed, shown
 from trioemqx.services.plugins import forms
+from trioemqx.services.plugins.discovery import Found
 from trioemqx.services.plugins.generation import Generation
 from trioemqx.services.plugins.settings import config_class, gather
 from trioemqx.services.web import ApiError, Call, Endpoint, Param, delete, get, put
@@ -19,6 +20,7 @@ from trioemqx.services.web.schema import ANY, record, rows, some, table, texts, 
 FORM: Final = record(
     {"schema": table(ANY), "values": table(ANY), "origins": table(some("default", "file", "saved", "environment"))}
 )
+MAX_README: Final = 128 * 1024
 LINE: Final = record({**wholes("time"), **texts("level", "message")})
 
 
@@ -75,6 +77,28 @@ async def log_lines(call: Call) -> object:
     return call.host.plugins.tail.lines(name)
 
 
+async def readme(call: Call) -> object:
+    """What a plugin says of itself, plain text; empty where it says nothing."""
+    name, plugins = call.args["plugin"], call.host.plugins
+    if name not in plugins.built_in and not any(listed.name == name for listed in await plugins.look("plugin")):
+        raise not_found_page()
+    return {"text": await trio.to_thread.run_sync(_readme, plugins.catalogue.found.get(name))}
+
+
+def _readme(found: Found | None) -> str:
+    """The file in a plugin's own folder: those of a wheel are in nobody's."""
+    if found is None or found.folder is None:
+        return ""
+    file = found.folder / "README.md"
+    try:
+        if not file.is_file():  # nobody waits for a pipe
+            return ""
+        with file.open("rb") as opened:
+            return opened.read(MAX_README).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def _asked(call: Call) -> tuple[str, str]:
     kind = "plugin" if "plugin" in call.args else "module"
     return call.args[kind], kind
@@ -114,4 +138,13 @@ def _endpoints(kind: str) -> tuple[Endpoint, ...]:
     )  # fmt: skip
 
 
-ENDPOINTS = (*_endpoints("plugin"), *_endpoints("module"))
+README: Final = get(
+    "/plugins/{plugin}/readme",
+    readme,
+    name="plugin_readme",
+    descr="What a plugin says of itself",
+    group="plugins",
+    data=record(texts("text")),
+    ours=True,
+)
+ENDPOINTS = (*_endpoints("plugin"), README, *_endpoints("module"))

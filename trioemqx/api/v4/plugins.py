@@ -15,14 +15,18 @@ from trioemqx.services.web.schema import FLAG, NODE, record, rows, some, texts
 
 TYPES: Final = ("auth", "bridge", "protocol", "backend", "feature")
 PLUGIN: Final = record(
-    {**texts("name", "version", "description"), "active": FLAG, "type": some(*TYPES), **texts("problem")},
-    optional=("problem",),
-)
+    {**texts("name", "version", "description"), "active": FLAG, "type": some(*TYPES),
+     **texts("problem", "origin", "sha256")},
+    optional=("problem", "origin", "sha256"),
+)  # fmt: skip
 CODES: Final = {"already_started": ALREADY_STARTED, "not_started": NOT_STARTED}
 
 
 async def found(host: ApiHost) -> list[dict[str, object]]:
-    """A row per plugin; `problem` says why one is not live that should be, or cannot be."""
+    """A row per plugin; `problem` says why one is not live that should be, or cannot be. One that was uploaded has an
+    `origin`, and the hash of its archive."""
+    listed = with_built_in(host.plugins, await host.plugins.look("plugin"))
+    uploaded = host.plugins.catalogue.uploaded
     return [
         {
             "name": plugin.name,
@@ -31,8 +35,9 @@ async def found(host: ApiHost) -> list[dict[str, object]]:
             "active": plugin.active,
             "type": plugin.type if plugin.type in TYPES else "feature",
             **problem(plugin),
+            **({"origin": "uploaded", "sha256": uploaded[plugin.name].sha256} if plugin.name in uploaded else {}),
         }
-        for plugin in with_built_in(host.plugins, await host.plugins.look("plugin"))
+        for plugin in listed
     ]
 
 

@@ -27,6 +27,9 @@ def findings(config: Config, now: datetime) -> Iterator[Finding]:
     if config.security.audit_max_rows == 0:
         reason = "who changed what is not remembered"
         yield Finding(LOW, "security.audit.max_rows", "0", reason, "10000")
+    if config.plugins.upload:
+        reason = "users of the dashboard may bring code that runs with all rights of the broker"
+        yield Finding(MEDIUM, "plugins.upload", "true", reason, "false when the plugins are there")
     if config.security.profile != "hardened":
         reason = "what a file leaves out has EMQX 4.4's values, which are open"
         yield Finding(LOW, "security.profile", config.security.profile, reason, "hardened")

@@ -10,6 +10,7 @@ from trioemqx.services.plugins import discovery, state
 from trioemqx.services.plugins.discovery import Found
 from trioemqx.services.plugins.errors import PluginError
 from trioemqx.services.plugins.switches import DESCRIPTIONS
+from trioemqx.services.plugins.uploads import FOLDER, Uploaded, Uploads
 
 PACKAGE: Final = Path(__file__).resolve().parents[2]
 UNREADABLE: Final = "access of an unreadable state file"
@@ -25,6 +26,9 @@ class Catalogue:
         self.states: dict[str, dict[str, bool]] = {"plugin": {}, "module": {}}
         self.unreadable: list[str] = []
         """What is wrong with the state files."""
+        self.uploads = Uploads(Path(config.node.data_dir) / FOLDER)
+        self.uploaded: dict[str, Uploaded] = {}
+        """What of `found` was uploaded."""
 
     def discover(self) -> dict[str, Found]:
         """Look again for what could be loaded."""
@@ -32,6 +36,12 @@ class Catalogue:
         folders = [Path(config.plugins.expand_plugins_dir), *map(Path, config.plugins.dirs)]
         plugins = discovery.find_plugins(_with_ours(folders, "plugins"))
         modules = discovery.find_modules(_with_ours([Path("modules")], "modules"))
+        uploaded = {}
+        for record, one in self.uploads.plugins():  # what the operator has put there comes first
+            if one.name not in plugins and one.name not in modules:
+                plugins[one.name] = one
+                uploaded[one.name] = record
+        self.uploaded = uploaded
         self.found = {**plugins, **modules}
         return self.found
 
@@ -49,6 +59,11 @@ class Catalogue:
                 chosen += [name for name, on in self.states[kind].items() if on]
         # Parts of the broker are there without being loaded; EMQX's files and variables name them.
         return [name for name in dict.fromkeys(chosen) if name not in DESCRIPTIONS or name in self.found]
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether a plugin of this name would be loaded at the next start."""
+        load = self.config.plugins.load
+        return name in load if load is not None else self.states["plugin"].get(name, False)
 
     def _saved(self, file: str | None) -> dict[str, bool] | None:
         """What a state file says."""

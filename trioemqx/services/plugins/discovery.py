@@ -106,6 +106,11 @@ def is_project(folder: Path) -> bool:
     return "api" in _table(described, "tool", "trioemqx")
 
 
+def project(folder: Path) -> Found:
+    """The plugin that a folder is."""
+    return _in_folder(folder)
+
+
 def project_above(path: Path) -> Found | None:
     """The plugin in whose folder a file is; None when it is in none."""
     return next((_in_folder(folder) for folder in path.parents if is_project(folder)), None)

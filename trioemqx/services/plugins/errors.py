@@ -21,3 +21,7 @@ class BadSettings(PluginError):
 class PluginRefused(PluginError):
     """The code cannot be used: wrong API range, a hook implementation of the wrong colour or with arguments its point
     does not have, a hook point that does not exist."""
+
+
+class UploadRefused(PluginError):
+    """An uploaded archive cannot be taken, or an uploaded plugin not be removed."""

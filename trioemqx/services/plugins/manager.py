@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -147,7 +148,7 @@ class PluginManager:
 
     async def look(self, kind: str = "plugin") -> list[Listed]:
         """The same, without keeping others waiting while the disk is read."""
-        return self._listed(kind, await self._off_loop(self.catalogue.discover))
+        return self._listed(kind, await self.off_loop(self.catalogue.discover))
 
     def _listed(self, kind: str, catalogue: Mapping[str, Found]) -> list[Listed]:
         found = {name: f for name, f in catalogue.items() if f.kind == kind}
@@ -165,6 +166,15 @@ class PluginManager:
             return "switched off after crashes"
         return self._failed.get(found.name, found.problem)
 
+    def is_held(self, name: str) -> bool:
+        """Whether it is live, or should be: until it is unloaded."""
+        return name in self.live or name in self._off or name in self._failed
+
+    def folders(self) -> list[Path]:
+        """The folders whose code is live, or was until it was switched off."""
+        generations = (*self.live.values(), *self._off.values())
+        return [generation.found.folder for generation in generations if generation.found.folder is not None]
+
     def plugin(self, name: str) -> Plugin[Any]:
         """The instance of a live plugin. KeyError."""
         return self.live[name].instance
@@ -172,16 +182,16 @@ class PluginManager:
     async def load(self, name: str) -> None:
         """Load a plugin or module and remember it for the next start. Raises PluginError (`already_started`,
         `not_found`, or one line that says what is wrong); nothing is changed then."""
-        await self._change(self._load_and_save, name)
+        await self.change(self._load_and_save, name)
 
     async def unload(self, name: str) -> None:
         """End a plugin and remember that. Raises PluginError `not_found`, `not_started`."""
-        await self._change(self._unload, name)
+        await self.change(self._unload, name)
 
     async def reload(self, name: str) -> None:
         """Take a plugin's files and settings as they are now; one that is not loaded is loaded. Raises PluginError; the
         old generation goes on then."""
-        await self._change(self._reload, name)
+        await self.change(self._reload, name)
 
     async def configure(self, config: Config) -> list[str]:
         """Take a new configuration: plugins whose settings changed apply them or are reloaded. Returns a line for each
@@ -212,12 +222,13 @@ class PluginManager:
     async def check(self, config: Config) -> None:
         """Raise PluginError when a live plugin could not take its settings in a configuration; nothing is changed."""
         for generation in list(self.live.values()):
-            await self._off_loop(partial(configured, generation.found, type(generation.instance), config))
+            await self.off_loop(partial(configured, generation.found, type(generation.instance), config))
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    async def _change(self, change: Callable[[str], Awaitable[None]], name: str) -> None:
-        """Do one change in a task of ours: whoever asked for it may go away in the middle, it is still done whole."""
+    async def change(self, change: Callable[[str], Awaitable[None]], name: str) -> None:
+        """Do one change, and no other one meanwhile, in a task of ours: whoever asked for it may go away in the middle,
+        it is still done whole."""
         if self._nursery is None or self._closing:
             raise PluginError(f"{name}: the broker is not running")
         done = trio.Event()
@@ -251,12 +262,12 @@ class PluginManager:
         source = self.config.source
         if source is not None and (self.config.path is not None or self.config.saved):
             try:
-                new = await self._off_loop(partial(source, None))
+                new = await self.off_loop(partial(source, None))
             except ConfigErrors as errors:
                 raise BadSettings("; ".join(map(str, errors.errors))) from errors
             tables = {table: getattr(new, table) for table in TABLES}
             self.config = self.catalogue.config = attrs.evolve(self.config, origins=new.origins, **tables)
-        return await self._off_loop(self.catalogue.discover)
+        return await self.off_loop(self.catalogue.discover)
 
     async def _load_and_save(self, name: str) -> None:
         await self._look_again()
@@ -274,7 +285,7 @@ class PluginManager:
         elif generation is not None:
             await self._end(generation)
         elif name not in self._off and name not in self._failed:
-            if name not in await self._off_loop(self.catalogue.discover):
+            if name not in await self.off_loop(self.catalogue.discover):
                 discovery.pick(self.catalogue.found, name)
             raise PluginError(f"{name}: not started", "not_started")
         self._hooks.unregister(name)
@@ -323,7 +334,7 @@ class PluginManager:
                 await old.end()
         log.info("%s was reloaded", name)
 
-    async def _off_loop(self, call: Callable[[], T]) -> T:
+    async def off_loop(self, call: Callable[[], T]) -> T:
         """What reads or writes files, in a thread."""
         return call() if self._inline else await trio.to_thread.run_sync(call)
 
@@ -491,7 +502,7 @@ class PluginManager:
     async def _save(self, name: str, on: bool) -> None:
         task = self.catalogue.remember(name, on)
         if task is not None:
-            await self._off_loop(partial(state.write, *task))
+            await self.off_loop(partial(state.write, *task))
 
     def _crashed(self, plugin: str, error: BaseException) -> None:
         self._watch.task_crashed(plugin, error)

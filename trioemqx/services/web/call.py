@@ -96,9 +96,10 @@ class Params:
 
 class Call(Params):
     """One request. `args` are the parts of the path by name, decoded; `host` is the broker (`trioemqx.api.host`);
-    `user` is the application or dashboard user, `listener` is `management` or `dashboard`, `peer` an address."""
+    `user` is the application or dashboard user, `listener` is `management` or `dashboard`, `peer` an address. `note` is
+    what the audit log says besides the path; it is no secret."""
 
-    __slots__ = ("args", "endpoint", "host", "listener", "method", "peer", "user")
+    __slots__ = ("args", "endpoint", "host", "listener", "method", "note", "peer", "user")
 
     def __init__(
         self,
@@ -120,6 +121,7 @@ class Call(Params):
         self.user = user
         self.peer = peer
         self.listener = listener
+        self.note = ""
 
     def items(self) -> list[Params]:
         """The parameter sets of a batch. Raises ApiError 108 when the body is not an array."""

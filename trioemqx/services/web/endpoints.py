@@ -72,6 +72,8 @@ class Endpoint:
     max_body: int = 0
     raw: bool = False
     """The body is handed over as bytes, unread, and may be twice as long: what takes long to read is the handler's."""
+    takes: str = ""
+    """The media type of a raw body that is no JSON."""
     anonymous: bool = False
     listeners: tuple[str, ...] = ("management", "dashboard")
     volatile: bool = False

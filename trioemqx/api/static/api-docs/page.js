@@ -93,9 +93,9 @@ function details(path, method, item) {
   let text = null;
   if (operation.requestBody) {
     const media = operation.requestBody.content["application/json"];
-    text = make("textarea", { rows: 6, spellcheck: false });
-    text.value = JSON.stringify(media.example, null, 2);
-    body.append(make("h3", {}, "Body"), members(media.schema), text);
+    text = media ? make("textarea", { rows: 6, spellcheck: false }) : make("input", { type: "file", "aria-label": "Body" });
+    if (media) text.value = JSON.stringify(media.example, null, 2);
+    body.append(make("h3", {}, "Body"), media ? members(media.schema) : "", text);
   }
   const result = make("div", { "aria-live": "polite" });
   const button = make("button", { type: "button" }, "Send");
@@ -184,7 +184,7 @@ async function send(path, method, item, inputs, text, result) {
   url = base.replace(/\/$/, "") + url + (String(query) ? `?${query}` : "");
   result.replaceChildren(make("p", {}, "…"));
   try {
-    const answer = await ask(url, { method: method.toUpperCase(), body: text && text.value ? text.value : undefined });
+    const answer = await ask(url, { method: method.toUpperCase(), body: text && text.value ? (text.files ? text.files[0] : text.value) : undefined });
     const raw = await answer.text();
     result.replaceChildren(make("p", {}, `${method.toUpperCase()} ${url} → ${answer.status}`), make("pre", {}, pretty(raw)));
   } catch (error) {

@@ -33,11 +33,12 @@ const query = (params) => {
 /** Ask, outside or inside of api/v4. Answers the whole envelope; throws ApiError. */
 export async function ask(method, path, { params, body, signal } = {}) {
   const headers = { Accept: 'application/json' };
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const file = body instanceof Blob; // sent as it is
+  if (body !== undefined) headers['Content-Type'] = file ? 'application/octet-stream' : 'application/json';
   if (method !== 'GET' && csrf) headers['X-CSRF-Token'] = csrf;
   let answer;
   try {
-    answer = await fetch(path + query(params), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: 'same-origin' });
+    answer = await fetch(path + query(params), { method, headers, body: body === undefined || file ? body : JSON.stringify(body), signal, credentials: 'same-origin' });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ApiError(0, 'network', t('error.network'));

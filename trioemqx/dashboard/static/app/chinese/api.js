@@ -68,6 +68,7 @@ export const endpoints = {
   "The settings of a plugin": "查看插件的设置",
   "Save settings of a plugin over the file": "保存插件的设置，覆盖配置文件",
   "Forget the saved settings of a plugin": "清除已保存的插件设置",
+  "What a plugin says of itself": "查看插件的自述文件",
   "The last lines of the log of a plugin": "查看插件的最近日志",
   "List all plugins in the cluster": "查看集群的插件",
   "List all plugins on a node": "查看节点的插件",

@@ -250,6 +250,8 @@ export const settings = {
   "Plugins to load at start, in place of loaded_file.": "启动时加载的插件，代替 loaded_file。",
   "How long a plugin may take to start.": "插件启动的最长时间。",
   "Crashes of a plugin's hooks and tasks within a minute that switch it off.": "一分钟内钩子和任务崩溃达到该次数的插件将被停用。",
+  "Users of the dashboard may upload plugins: code that runs with all rights of the broker. Only the file and the environment can say it.": "控制台用户可以上传插件：插件代码拥有服务的全部权限。只能通过配置文件和环境变量设置。",
+  "Largest archive that may be uploaded.": "上传的压缩包的大小上限。",
   "Which modules are loaded; none: not remembered.": "记录已加载模块的文件；none 为不记录。",
   "Modules to load at start, in place of loaded_file.": "启动时加载的模块，代替 loaded_file。",
   // units

@@ -4,6 +4,7 @@ import { said, t } from '../i18n.js';
 import { url, useApi } from '../api.js';
 import { link } from '../router.js';
 import { full, time } from '../format.js';
+import { Readme } from '../components/readme.js';
 import { Tabs } from '../components/tabs.js';
 import { Refresh, Table } from '../components/table.js';
 import { Badge, EmptyState, ErrorBox, Loaded, Notice, PageHead, Skeleton } from '../components/states.js';
@@ -36,6 +37,7 @@ export default function Plugin({ path: [kind, name] }) {
   const tabs = [['settings', t('plugin.settings'), () => html`<${Settings} key=${name + row?.active} kind=${kind} name=${name} />`],
     ['log', t('plugin.log'), () => html`<${Log} kind=${kind} name=${name} />`], ['hooks', t('plugins.hooks'), () => html`<${Hooks} name=${name} />`]];
   return html`<${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link([kind])}>${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')}</a>${row && ` · ${said(row.description)}${row.version ? ` · ${row.version}` : ''}`}`}>
+      ${row && kind === 'plugins' && html`<${Readme} key=${name + row.sha256} name=${name} />`}
       ${row && html`<${StateBadge} row=${row} /><${Manage} row=${row} small=${false} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
     ${all.error && html`<${ErrorBox} error=${all.error} retry=${all.reload} />`}
     ${!all.data && !all.error && html`<${Skeleton} />`}

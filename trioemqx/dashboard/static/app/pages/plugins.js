@@ -8,22 +8,23 @@ import { Tabs } from '../components/tabs.js';
 import { Filters, Refresh, Table } from '../components/table.js';
 import { Badge, Card, EmptyState, Loaded, PageHead } from '../components/states.js';
 import { Manage, StateBadge, Switching } from '../components/switching.js';
+import { Removal, UploadButton } from '../components/upload.js';
 import { toast } from '../components/toast.js';
 
 const columns = (reload) => [
   { label: t('word.name'), className: 'lead nowrap', value: (row) => html`<a class="mono" href=${link(['plugins', row.name])}>${row.name}</a>` },
-  { label: t('word.description'), className: 'text', value: (row) => html`${said(row.description)}${row.problem && html`<div class="danger-text">${said(row.problem)}</div>`}` },
+  { label: t('word.description'), className: 'text', value: (row) => html`${said(row.description)}${row.origin === 'uploaded' && html` <span title=${`sha256:${row.sha256}`}><${Badge} kind="info">${t('plugins.uploaded')}<//></span>`}${row.problem && html`<div class="danger-text">${said(row.problem)}</div>`}` },
   { label: t('word.type'), value: (row) => html`<${Badge}>${t(`pluginType.${row.type}`)}<//>` },
   { label: t('overview.version'), value: (row) => row.version },
   { label: t('word.status'), value: (row) => html`<${StateBadge} row=${row} />` },
-  { value: (row) => html`<${Manage} row=${row} /><${Switching} kind="plugins" row=${row} node=${row.node} reload=${reload} />` },
+  { value: (row) => html`<${Manage} row=${row} /><${Switching} kind="plugins" row=${row} node=${row.node} reload=${reload} /><${Removal} row=${row} reload=${reload} />` },
 ];
 
 function List() {
   const plugins = useApi('plugins');
   const { query } = route.use();
   const wanted = (row) => !query.name || `${row.name} ${row.description} ${said(row.description)}`.toLowerCase().includes(query.name.toLowerCase());
-  return html`<${Filters} query=${query} filters=${[{ name: 'name', label: t('table.search') }]}><${Refresh} reload=${plugins.reload} /><//>
+  return html`<${Filters} query=${query} filters=${[{ name: 'name', label: t('table.search') }]}><${UploadButton} reload=${plugins.reload} /><${Refresh} reload=${plugins.reload} /><//>
     <${Loaded} of=${plugins}>${() => html`<${Table} label=${t('nav.plugins')} columns=${columns(plugins.reload)} rowKey=${(row) => row.node + row.name}
       rows=${plugins.data.flatMap((node) => node.plugins.map((row) => ({ ...row, node: node.node }))).filter(wanted)} empty=${html`<${EmptyState} icon="search" title=${t('table.nothing')} />`} />`}<//>`;
 }
