@@ -81,6 +81,14 @@ def test_secrets_are_never_shown(config: Config) -> None:
     assert values["node.cookie"] == "******"
 
 
+@pytest.mark.parametrize("name", ["authorization", "Proxy-Authorization", "cookie", "x-api-key", "x-auth-token"])
+def test_headers_that_plugins_send_are_shown_without_what_lets_them_in(name: str) -> None:
+    found = from_mapping({"plugins": {"web": {"hook": {"headers": {name: "hunter2", "content-type": "text/plain"}}}}})
+    rows = {key: value for key, value, _where in show(found)}
+    assert "hunter" not in repr(rows)
+    assert "text/plain" in repr(rows)
+
+
 def with_listener(**settings: object) -> Config:
     return from_mapping({"listener": {"tcp": {"a": {"bind": 1, **settings}}}})
 

@@ -12,7 +12,10 @@ from trioemqx.config.draft import BESIDE, UNSET, Origin, find, find_branch
 from trioemqx.config.model import Config, schema
 from trioemqx.config.schema import HIDDEN, Free, Path, Setting, leaves, specs
 
-_SECRET_WORDS: Final = ("password", "secret", "token", "cookie", "private_key")
+_SECRET_WORDS: Final = (
+    *("password", "secret", "token", "cookie", "private_key"),
+    *("authorization", "api_key", "api-key", "apikey"),  # headers of requests that plugins send
+)
 
 
 @attrs.frozen
