@@ -94,14 +94,14 @@ def measure(broker: Broker, clients: int, each: int, seconds: int) -> Api:
         found.lists[title] = _timed(http, path, 30)
     found.single_per_s = _publishing(http, 1, seconds)
     found.batch_per_s = _publishing(http, 100, seconds) * 100
-    found.quiet_wait = _slowest_ping(broker.port, seconds)
+    found.quiet_wait = slowest_ping(broker.port, seconds)
     found.quiet = load.run(broker.port, PACED, seconds)
     found.quiet_per_s = load.run(broker.port, PULLED, seconds).delivered_per_s
     stop = threading.Event()
     puller = threading.Thread(target=_pull, args=(Http(broker.http_port), stop))
     puller.start()
     try:
-        found.pulled_wait = _slowest_ping(broker.port, seconds)
+        found.pulled_wait = slowest_ping(broker.port, seconds)
         found.pulled = load.run(broker.port, PACED, seconds)
         found.pulled_per_s = load.run(broker.port, PULLED, seconds).delivered_per_s
     finally:
@@ -121,7 +121,7 @@ def _timed(http: Http, path: str, rounds: int) -> tuple[float, float]:
     return statistics.median(times), max(times)
 
 
-def _slowest_ping(port: int, seconds: float) -> float:
+def slowest_ping(port: int, seconds: float) -> float:
     """The longest time between a PINGREQ and its PINGRESP, in ms."""
     client = Client(port, "pings")
     slowest, end = 0.0, time.monotonic() + seconds

@@ -44,6 +44,11 @@ async def test_all_settings(broker: TestBroker) -> None:
     assert "packet" in str(found["description"]).lower()
     assert (await setting(broker, "mqtt.max_qos_allowed"))["origin"] == "given"
     assert (await setting(broker, SECRET))["value"] == "******"
+    fixed = {row["key"] for row in rows if row["fixed"]}
+    assert {"node.data_dir", "plugins.dirs", "plugins.upload", "security.outbound.allow"} <= fixed
+    assert "mqtt.max_packet_size" not in fixed
+    for key in fixed:
+        assert (await broker.api("PUT", "/configs", {key: "x"})).code != 0
 
 
 async def test_a_setting_is_saved_and_in_force(broker: TestBroker) -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from trioemqx.config.draft import BESIDE, UNSET, Origin, find, find_branch
 from trioemqx.config.model import Config, schema
+from trioemqx.config.saved import is_fixed
 from trioemqx.config.schema import HIDDEN, Free, Path, Setting, leaves, specs
 
 _SECRET_WORDS: Final = (
@@ -81,6 +82,7 @@ def explain(config: Config, started: Config) -> list[dict[str, object]]:
             "used": setting is None or setting.used,
             "secret": setting.secret if setting is not None else _sounds_secret(path),
             "saved": key in config.saved,
+            "fixed": is_fixed(key),
             "pending": apply == "restart" and before.get(key, (None, value))[1] != value,
         }
         rows.append(row)

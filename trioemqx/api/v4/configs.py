@@ -24,7 +24,7 @@ SETTING: Final = record(
         **dict.fromkeys(("value", "default", "file"), ANY),
         "origin": ORIGIN,
         "apply": some("live", "listener", "plugin", "restart"),
-        **dict.fromkeys(("live", "used", "secret", "saved", "pending"), FLAG),
+        **dict.fromkeys(("live", "used", "secret", "saved", "fixed", "pending"), FLAG),
     }
 )
 OUTCOME: Final = record(
@@ -34,7 +34,7 @@ OUTCOME: Final = record(
 
 async def list_configs(call: Call) -> object:
     """Every setting in the order of the reference page; `origin` is where its value was set, `file` what the file says,
-    `pending` whether it waits for a restart."""
+    `fixed` whether only file and environment can say it, `pending` whether it waits for a restart."""
     host = call.host
     return await trio.to_thread.run_sync(partial(explain, host.config, host.started_config))
 

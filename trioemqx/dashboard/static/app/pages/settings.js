@@ -64,7 +64,7 @@ function Keys() {
       { label: t('settings.value'), value: (row) => html`<span class="mono setting-value">${text(row.value)}</span> ${typeof row.value === 'number' && row.unit && html`<span class="muted">${said(row.unit)}</span>`}` },
       { label: t('settings.default'), value: (row) => html`<span class="mono muted setting-value">${text(row.default)}</span>` },
       { label: t('settings.origin'), value: (row) => html`<span title=${row.where}><${Badge} kind=${KINDS[row.origin]}>${has(`origin.${row.origin}`) ? t(`origin.${row.origin}`) : row.origin}<//></span>${row.pending && html` <${Badge} kind="warn">${t('settings.pending')}<//>`}` },
-      { value: (row) => html`<button class="btn small" onClick=${() => setEdited(row)}>${t('action.edit')}</button>${row.origin === 'saved' && html`<button class="btn small ghost" onClick=${() => forget(row)}>${t('settings.forget')}</button>`}` },
+      { value: (row) => row.fixed ? html`<span class="muted" title=${t('settings.fixedWhy')}>${t('settings.fixed')}</span>` : html`<button class="btn small" onClick=${() => setEdited(row)}>${t('action.edit')}</button>${row.origin === 'saved' && html`<button class="btn small ghost" onClick=${() => forget(row)}>${t('settings.forget')}</button>`}` },
     ]} empty=${html`<${EmptyState} icon="search" title=${t('table.nothing')} />`} />
     ${rows.length > shown && html`<p class="more"><button class="btn" onClick=${() => setShown(shown + STEP)}>${t('settings.more', { count: rows.length - shown })}</button></p>`}`}<//>
     ${edited && html`<${Edit} row=${edited} onClose=${() => setEdited(null)} reload=${configs.reload} />`}`;

@@ -277,6 +277,8 @@ export const system = {
   'settings.restart': ['A change works after a restart.', '修改在重启后生效。'],
   'settings.defaultIs': ['The default is {value}.', '默认值为 {value}。'],
   'settings.environmentWins': ['This comes from an environment variable, which wins over what is saved here.', '此值来自环境变量，优先于此处保存的值。'],
+  'settings.fixed': ['file only', '仅限文件'],
+  'settings.fixedWhy': ['It says where the broker writes, takes code from or may connect to: only the file and the environment set it.', '它决定代理写入何处、从何处加载代码、可连接何处，只能在配置文件或环境变量中设置。'],
   'settings.forget': ['Undo', '撤销'],
   'settings.forgetTitle': ['Drop the saved value?', '删除已保存的值？'],
   'settings.forgetText': ['{key} goes back to {value}.', '{key} 将恢复为 {value}。'],
