@@ -4,9 +4,9 @@
     python benchmarks/overload.py --python PATH --slow 200 --crowd 2000
 
 Three kinds: receivers that never read beside a fast publisher; a flood of connections; everybody who comes back at once
-after a restart. Meanwhile 50 pairs of clients exchange 5000 messages a second, as they did before. Whoever makes the
-trouble lets the broker and those 50 pairs go first (`nice`), as if it ran on another machine: what is measured is what
-the broker does to them, not who else wants the processor.
+after a restart. Meanwhile 50 pairs of clients exchange 5000 messages a second, as they did before. The publisher
+and the flood let the broker and those 50 pairs go first (`nice`), as if they ran on another machine: what is measured
+is what the broker does to them, not who else wants the processor.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TypeVar
 
 import brokers
 import load
@@ -36,7 +34,6 @@ from load import LoadFailed
 from report import markdown, short
 
 POLITE = 19
-Result = TypeVar("Result")
 PACED = "-P 50 -S 50 -T 50 -r 100 -w 100 -q 0"
 MEGABYTE = 1e6
 FAST = 1500
@@ -196,7 +193,7 @@ def storm(broker: Broker, count: int, seconds: int) -> list[list[str]]:
     thread = threading.Thread(target=lambda: others.append(load.run(broker.port, PACED, 3 * seconds)))
     thread.start()
     time.sleep(1)
-    back = politely(lambda: crowd.connect(120))
+    back = crowd.connect(120)
     thread.join()
     after, again = load.run(broker.port, PACED, seconds), broker.rss()
     crowd.close()
@@ -213,17 +210,6 @@ def storm(broker: Broker, count: int, seconds: int) -> list[list[str]]:
         ["attempts that failed and were repeated", f"{back.repeated:,}"],
         ["memory before / afterwards", mega(memory, again)],
     ]
-
-
-def politely(work: Callable[[], Result]) -> Result:
-    """In a thread that lets others go first; Linux has a priority for each thread."""
-
-    def run() -> Result:
-        os.nice(POLITE)
-        return work()
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
 
 
 def tcp_memory() -> int:

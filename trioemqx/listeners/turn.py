@@ -79,8 +79,10 @@ class Turn(Writing):
         waiting = len(self.heavy)
         self._light(began + TARGET)
         if not self.draining:
-            if waiting and len(self.heavy) == waiting:  # else one has just begun, with the first of what it sent
+            if waiting and len(self.heavy) == waiting:
                 self._heavy(began)
+            elif self.heavy:  # one has just begun, with the first of what it sent
+                self.spent += LITTLE
             self.draining = len(self.bulk) > 0 and (not self.heavy or self.spent > TARGET)
             if self.draining:
                 self.spent = 0.0
