@@ -184,6 +184,8 @@ def storm(broker: Broker, count: int, seconds: int) -> list[list[str]]:
     """Clients with sessions on disk, a restart, and all of them at once."""
     crowd = Crowd(broker.port, "crowd", count, kept=True)
     joined = crowd.connect(120)
+    if joined.connected < count:
+        raise LoadFailed(f"{joined.connected:,} of {count:,} clients were connected within two minutes")
     crowd.subscribe()
     before, memory = load.run(broker.port, PACED, seconds), broker.rss()
     broker.stop()
