@@ -69,12 +69,21 @@ async def test_every_page_opens(look: str, page: Page, broker: TestBroker) -> No
     assert len(titles) > len(menu) - 2
 
 
+NO_ALERT_EVEN_FOR_A_MOMENT = """() => {
+  const look = () => { if (document.querySelector('main [role=alert]')) console.error('an alert was shown') }
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true })
+}"""
+"""The browser complains of any."""
+
+
 class TestWithoutModules:
     @pytest.fixture
     def broker_config(self) -> dict[str, object]:
         return {"modules": {"load": []}, "plugins": {"load": []}}
 
     async def test_pages_offer_to_load_what_they_are_about(self, dashboard: Page) -> None:
+        await dashboard.visit()
+        await dashboard.evaluate(NO_ALERT_EVEN_FOR_A_MOMENT)
         for path in ("retained", "delayed", "topic-metrics", "slow-subscriptions", "trace", "access"):
             await dashboard.visit(path)
             assert await dashboard.count("main [role=alert]") == 0, path

@@ -424,9 +424,8 @@ async def test_nothing_is_durable_on_a_disk_that_takes_nothing(store, disk, told
     disk.recover()
     await told.recovered.wait()
     assert list(on_disk(path)) == ["k"]
-    assert disk.connections == (2 if code == sqlite3.SQLITE_IOERR_FSYNC else 1), (
-        "a handle that lost a write is given up"
-    )
+    given_up = disk.connections - 1  # the disk may have refused more than once before it recovered
+    assert given_up > 0 if code == sqlite3.SQLITE_IOERR_FSYNC else given_up == 0, "a handle that lost a write"
 
 
 async def test_a_bug_that_ends_the_thread_is_told_to_everybody_who_waits(path, monkeypatch, caplog):

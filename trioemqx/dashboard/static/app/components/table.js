@@ -6,6 +6,7 @@ import { route, setQuery } from '../router.js';
 import { short, full } from '../format.js';
 import { Icon } from './icons.js';
 import { EmptyState, ErrorBox } from './states.js';
+import { notLoaded } from './needs.js';
 
 const classOf = ({ className = '', label, share }) => `${className} ${label ? '' : 'row-actions'} ${share ? 'cut' : ''}`.trim();
 const widthOf = ({ share }) => (share ? { width: `${share}%` } : undefined);
@@ -86,13 +87,15 @@ export function useAutoRefresh() {
   return [auto ? 10 : 0, { auto, setAuto: (on) => { remembered.set('auto', on ? 'yes' : 'no'); setAuto(on); } }];
 }
 
-/** A list of the API at `path`, page by page. `columns` may be a function of `reload`; `fixed` are parameters that are always sent. */
-export function ServerTable({ path, columns, filters = [], fixed, rowKey, empty, limit = 50, children, label, rowsOf = (data) => data }) {
+/** A list of the API at `path`, page by page. `columns` may be a function of `reload`; `fixed` are parameters that are always sent; `needs(reload)`
+ *  is shown where what the list is about is not loaded. */
+export function ServerTable({ path, columns, needs, filters = [], fixed, rowKey, empty, limit = 50, children, label, rowsOf = (data) => data }) {
   const { query } = route.use();
   const [every, auto] = useAutoRefresh();
   const wanted = Object.assign({}, ...filters.map(({ name, params }) => (params && query[name] ? params(query[name]) : { [name]: query[name] })));
   const asked = useApi(path, { ...wanted, ...fixed, _page: query._page ?? 1, _limit: limit }, { every });
   const rows = asked.data && rowsOf(asked.data);
+  if (needs && notLoaded(asked.error)) return needs(asked.reload);
   const filtered = filters.some((filter) => query[filter.name]);
   const shown = typeof columns === 'function' ? columns(asked.reload) : columns;
   return html`<div>

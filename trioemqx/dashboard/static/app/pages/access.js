@@ -9,8 +9,10 @@ import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog } from '../components/dialog.js';
 import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
-import { NeedsPlugin, notLoaded } from '../components/needs.js';
+import { NeedsPlugin } from '../components/needs.js';
 import { Chains } from '../components/chain.js';
+
+const needs = (reload) => html`<${NeedsPlugin} name="emqx_auth_mnesia" reload=${reload} />`;
 
 function Users({ kind }) {
   const [edited, setEdited] = useState(null); // {} a new one, or a row
@@ -37,7 +39,7 @@ function Users({ kind }) {
     ...(edited?.[kind] ? [] : [{ name: kind, label, kind: 'string', required: true, autofocus: true }]),
     { name: 'password', label: t('word.password'), kind: 'password', required: true, help: t('access.passwordHelp') },
   ];
-  return html`<${ServerTable} key=${made} path="auth_${kind}" label=${label} columns=${columns} rowKey=${(row) => row[kind]} filters=${[{ name: `_like_${kind}`, label: t('access.contains', { label }) }]}
+  return html`<${ServerTable} key=${made} path="auth_${kind}" needs=${needs} label=${label} columns=${columns} rowKey=${(row) => row[kind]} filters=${[{ name: `_like_${kind}`, label: t('access.contains', { label }) }]}
       empty=${html`<${EmptyState} icon="key" title=${t('access.noUsers')}>${t('access.noUsersHint')}<//>`}><button class="btn primary" onClick=${() => setEdited({})}>${t('access.addUser')}</button><//>
     ${edited && html`<${Dialog} title=${edited[kind] ? shorten(edited[kind], 50) : t('access.addUser')} onClose=${() => setEdited(null)}>
       <${Form} fields=${fields} submit=${t('action.save')} onCancel=${() => setEdited(null)} onSubmit=${save} /><//>`}`;
@@ -75,18 +77,16 @@ function Acl() {
     { name: 'action', label: t('access.action'), kind: 'select', options: actions, required: true, default: 'pubsub', half: true },
     { name: 'access', label: t('access.access'), kind: 'select', options: [['allow', t('access.allow')], ['deny', t('access.deny')]], required: true, default: 'allow', half: true },
   ];
-  return html`<${ServerTable} key=${kind + made} path=${path} label=${t('access.acl')} columns=${columns} empty=${html`<${EmptyState} icon="key" title=${t('access.noRows')}>${t('access.noRowsHint')}<//>`}>
+  return html`<${ServerTable} key=${kind + made} path=${path} needs=${needs} label=${t('access.acl')} columns=${columns} empty=${html`<${EmptyState} icon="key" title=${t('access.noRows')}>${t('access.noRowsHint')}<//>`}>
       <div class="btn-group" role="group" aria-label=${t('access.who')}>${Object.entries(WHO).map(([name, label]) => html`<button class="btn" aria-pressed=${kind === name} onClick=${() => setKind(name)}>${t(label)}</button>`)}</div>
       <button class="btn primary" onClick=${() => setAdding(true)}>${t('access.addRow')}</button><//>
     ${adding && html`<${Dialog} title=${t('access.addRow')} onClose=${() => setAdding(false)}><${Form} fields=${fields} submit=${t('action.create')} onCancel=${() => setAdding(false)} onSubmit=${create} /><//>`}`;
 }
 
 export default function Access() {
-  const probe = useApi('auth_username', { _page: 1, _limit: 1 });
-  const own = (shown) => () => (notLoaded(probe.error) ? html`<${NeedsPlugin} name="emqx_auth_mnesia" reload=${probe.reload} />` : shown());
   return html`<${PageHead} title=${t('nav.usersAcl')} note=${t('access.note')} /><${Tabs} tabs=${[
-    ['username', t('access.byUser'), own(() => html`<${Users} kind="username" />`)],
-    ['clientid', t('access.byClient'), own(() => html`<${Users} kind="clientid" />`)],
-    ['acl', t('access.acl'), own(() => html`<${Acl} />`)],
+    ['username', t('access.byUser'), () => html`<${Users} kind="username" />`],
+    ['clientid', t('access.byClient'), () => html`<${Users} kind="clientid" />`],
+    ['acl', t('access.acl'), () => html`<${Acl} />`],
     ['chain', t('chain.title'), () => html`<${Chains} />`]]} />`;
 }

@@ -10,7 +10,7 @@ import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Drawer } from '../components/dialog.js';
 import { fromBase64, Payload } from '../components/payload.js';
 import { attempt } from '../components/toast.js';
-import { NeedsModule, notLoaded } from '../components/needs.js';
+import { NeedsModule } from '../components/needs.js';
 
 const due = (row) => row.due_at ?? row.expected_at ?? row.publish_at;
 
@@ -24,7 +24,6 @@ function Message({ id, onClose }) {
 }
 
 export default function Delayed() {
-  const probe = useApi('delayed', { _page: 1, _limit: 1 });
   const [open, setOpen] = useState(null);
   const remove = async (row, reload) => {
     if (!await confirm({ title: t('delayed.deleteTitle'), text: t('delayed.deleteText', { topic: shorten(row.topic, 80) }), action: t('action.delete') })) return;
@@ -39,9 +38,7 @@ export default function Delayed() {
     { value: (row) => html`<button class="btn small" onClick=${() => setOpen(row.id)}>${t('action.view')}</button>
       <button class="btn small ghost danger-text" onClick=${() => remove(row, reload)}>${t('action.delete')}</button>` },
   ];
-  const head = html`<${PageHead} title=${t('nav.delayed')} note=${t('delayed.note')} />`;
-  if (notLoaded(probe.error)) return html`${head}<${NeedsModule} name="emqx_mod_delayed" reload=${probe.reload} />`;
-  return html`${head}
-    <${ServerTable} path="delayed" label=${t('nav.delayed')} columns=${columns} rowKey=${(row) => row.id} empty=${html`<${EmptyState} icon="clock" title=${t('delayed.none')}>${t('delayed.noneHint')}<//>`} />
+  return html`<${PageHead} title=${t('nav.delayed')} note=${t('delayed.note')} />
+    <${ServerTable} path="delayed" needs=${(reload) => html`<${NeedsModule} name="emqx_mod_delayed" reload=${reload} />`} label=${t('nav.delayed')} columns=${columns} rowKey=${(row) => row.id} empty=${html`<${EmptyState} icon="clock" title=${t('delayed.none')}>${t('delayed.noneHint')}<//>`} />
     ${open && html`<${Message} id=${open} onClose=${() => setOpen(null)} />`}`;
 }

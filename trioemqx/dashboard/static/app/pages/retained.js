@@ -12,7 +12,7 @@ import { fromBase64, Payload } from '../components/payload.js';
 import { attempt, toast } from '../components/toast.js';
 import { Form } from '../components/form.js';
 import { Publish } from '../components/publish.js';
-import { NeedsPlugin, notLoaded } from '../components/needs.js';
+import { NeedsPlugin } from '../components/needs.js';
 
 function Message({ topic, onClose, remove }) {
   const message = useApi(url`retained_messages/${topic}`);
@@ -49,7 +49,6 @@ function DeleteByFilter({ reload }) {
 }
 
 export default function Retained() {
-  const probe = useApi('retained_messages', { _page: 1, _limit: 1 });
   const [open, setOpen] = useState(null);
   const remove = async (topic, reload) => {
     if (!await confirm({ title: t('retained.deleteTitle'), text: t('retained.deleteText', { topic: shorten(topic, 80) }), action: t('action.delete') })) return;
@@ -64,10 +63,8 @@ export default function Retained() {
     { value: (row) => html`<button class="btn small" data-view onClick=${() => setOpen({ topic: row.topic, reload })}>${t('action.view')}</button>
       <button class="btn small ghost danger-text" data-delete onClick=${() => remove(row.topic, reload)}>${t('action.delete')}</button>` },
   ];
-  const head = html`<${PageHead} title=${t('nav.retained')} note=${t('retained.note')} />`;
-  if (notLoaded(probe.error)) return html`${head}<${NeedsPlugin} name="emqx_retainer" reload=${probe.reload} />`;
-  return html`${head}
-    <${ServerTable} path="retained_messages" label=${t('nav.retained')} columns=${columns} rowKey=${(row) => row.topic} filters=${[{ name: 'topic', label: t('retained.filter') }]}
+  return html`<${PageHead} title=${t('nav.retained')} note=${t('retained.note')} />
+    <${ServerTable} path="retained_messages" needs=${(reload) => html`<${NeedsPlugin} name="emqx_retainer" reload=${reload} />`} label=${t('nav.retained')} columns=${columns} rowKey=${(row) => row.topic} filters=${[{ name: 'topic', label: t('retained.filter') }]}
       empty=${html`<${EmptyState} icon="pin" title=${t('retained.none')}>${t('retained.noneHint')}<//>`}>${(asked) => html`<${Publish} done=${asked.reload} /><${DeleteByFilter} reload=${asked.reload} />`}<//>
     ${open && html`<${Message} topic=${open.topic} onClose=${() => setOpen(null)} remove=${() => remove(open.topic, open.reload)} />`}`;
 }

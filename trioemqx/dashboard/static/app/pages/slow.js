@@ -9,8 +9,7 @@ import { Ago, EmptyState, PageHead } from '../components/states.js';
 import { Copyable } from '../components/copyable.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
-import { useApi } from '../api.js';
-import { NeedsModule, notLoaded } from '../components/needs.js';
+import { NeedsModule } from '../components/needs.js';
 
 const columns = () => [
   { label: t('word.clientid'), className: 'lead', share: 35, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
@@ -20,13 +19,11 @@ const columns = () => [
 ];
 
 export default function Slow() {
-  const probe = useApi('slow_subscriptions', { _page: 1, _limit: 1 });
   const clear = async (reload) => {
     if (!await confirm({ title: t('slow.clearTitle'), text: t('slow.clearText'), action: t('slow.clear') })) return;
     if (await attempt(() => api.delete('slow_subscriptions'), t('action.deleted'))) reload();
   };
   return html`<${PageHead} title=${t('nav.slow')} note=${t('slow.note')}><a class="btn" href=${link(['modules', 'emqx_mod_slow_subs'])}>${t('slow.settings')}</a><//>
-    ${notLoaded(probe.error) ? html`<${NeedsModule} name="emqx_mod_slow_subs" reload=${probe.reload} />`
-      : html`<${ServerTable} path="slow_subscriptions" label=${t('nav.slow')} columns=${columns} empty=${html`<${EmptyState} icon="snail" title=${t('slow.none')}>${t('slow.noneHint')}<//>`}>
-        ${(asked) => html`<button class="btn" disabled=${!asked.data?.length} onClick=${() => clear(asked.reload)}>${t('slow.clear')}</button>`}<//>`}`;
+    <${ServerTable} path="slow_subscriptions" needs=${(reload) => html`<${NeedsModule} name="emqx_mod_slow_subs" reload=${reload} />`} label=${t('nav.slow')} columns=${columns} empty=${html`<${EmptyState} icon="snail" title=${t('slow.none')}>${t('slow.noneHint')}<//>`}>
+      ${(asked) => html`<button class="btn" disabled=${!asked.data?.length} onClick=${() => clear(asked.reload)}>${t('slow.clear')}</button>`}<//>`;
 }
