@@ -67,19 +67,16 @@ class Acl:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def check(self, client: ClientInfo, action: str, topic: str) -> bool | None:
-        """What the first row that fits says; None when none does. `topic` is a topic name, or a subscription's filter
-        without share prefix."""
-        for kind, name in (("clientid", client.clientid), ("username", client.username), ("all", "")):
-            if name is None or name not in self.groups[kind]:
-                continue
-            ready = self._ready.get((kind, name))
-            if ready is None:
-                ready = self._ready[kind, name] = Ready(self.groups[kind][name])
-            allowed = ready.check(client, action, topic)
-            if allowed is not None:
-                return allowed
-        return None
+    def check(self, kind: str, name: str | None, client: ClientInfo, action: str, topic: str) -> bool | None:
+        """What the first row of a group says that fits; None when none does. `topic` is a topic name, or a
+        subscription's filter without share prefix."""
+        if name is None or name not in self.groups[kind]:
+            return None
+        ready = self._ready.get((kind, name))
+        if ready is None:
+            rows = reversed(self.groups[kind][name].items())
+            ready = self._ready[kind, name] = Ready((*row, access) for row, (access, _) in rows)
+        return ready.check(client, action, topic)
 
     def listing(self, kind: str, name: str) -> Iterator[Row]:
         """The rows of a group, the newest first."""
@@ -166,16 +163,17 @@ class Acl:
 
 
 class Ready:
-    """A group made ready to be asked: (filter, allow, whether it has `%c` or `%u`) by action, the newest first."""
+    """Rules, each (topic, action, access), made ready to be asked: (filter, allow, whether it has `%c` or `%u`) by
+    action, the first one first."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, rules: Iterable[tuple[str, str, str]]) -> None:
         rows = [
-            (action, (topic, access == "allow", not {"%c", "%u"}.isdisjoint(topic.split("/"))))
-            for (topic, action), (access, _) in reversed(group.items())
+            (ACTIONS[action], (topic, access == "allow", not {"%c", "%u"}.isdisjoint(topic.split("/"))))
+            for topic, action, access in rules
         ]
-        self._publish = tuple(row for action, row in rows if action == "pub")
-        self._subscribe = tuple(row for action, row in rows if action == "sub")
-        self._depth = max(topic.count("/") for topic, _ in group)
+        self._publish = tuple(row for actions, row in rows if "pub" in actions)
+        self._subscribe = tuple(row for actions, row in rows if "sub" in actions)
+        self._depth = max((topic.count("/") for _, (topic, _, _) in rows), default=0)
 
     def check(self, client: ClientInfo, action: str, topic: str) -> bool | None:
         """What the first row says that fits.

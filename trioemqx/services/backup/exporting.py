@@ -11,7 +11,7 @@ import trio
 
 from trioemqx.services import formats
 from trioemqx.services.backup.folder import Draft
-from trioemqx.services.backup.importing import AUTH_PLUGIN, Turns
+from trioemqx.services.backup.importing import AUTH_PLUGIN, ROSTER, Turns
 from trioemqx.services.backup.reading import OURS
 from trioemqx.services.backup.rows import write_app, write_ban, write_user
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "4.4"
 """The form: what EMQX 4.4 imports."""
-SECTIONS: Final = ("rules", "resources", "blacklist", "apps", "users", "auth_mnesia", "acl_mnesia")
+SECTIONS: Final = ("rules", "resources", "blacklist", "apps", "users", "auth_mnesia", "acl_mnesia", *ROSTER)
 OF_RULES: Final = ("rules", "resources")
 _ENOUGH: Final = 128 * 1024
 """Bytes that are written in one go."""
