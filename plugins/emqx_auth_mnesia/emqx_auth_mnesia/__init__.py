@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Literal
 
@@ -24,11 +25,10 @@ from .acl import Acl, Row, write_row
 from .api import AclApi, UsersApi
 from .backup import Entry, TakingTurns, by_name, read_acl, read_users, save_each
 from .hashing import MAX_ROUNDS, MIN_ROUNDS, fits, is_slow, keep
-from .members import write_member
-from .roles import Limits, write_group, write_role
+from .roles import Limits
 from .roster import Roster
 from .roster_api import RosterApi
-from .taking import SECTIONS, Taking, read_taking
+from .taking import SECTIONS, Taking, export_rows, read_taking
 from .users import KINDS, OK, Records, Users, is_text, write_user
 
 BAD_USERNAME_OR_PASSWORD = 0x86
@@ -328,11 +328,9 @@ class AuthMnesia(Plugin[Config]):
                     for row in list(self.acl_rows(kind, name)):
                         yield write_row(row)
         elif member in SECTIONS:
-            roster = self.roster
-            tables = ((roster.roles, write_role), (roster.groups, write_group), (roster.members.held, write_member))
-            table, write = dict(zip(SECTIONS, tables, strict=True))[member]
-            async for key, record in TakingTurns(list(table.items())):
-                yield write(key, record)
+            async with aclosing(export_rows(self.roster, member)) as found:
+                async for kept in found:
+                    yield kept
 
     async def import_data(self, data: Mapping[str, object]) -> None:
         """Take what an export has: what is of the same name is replaced, nothing goes. Also reads `auth_clientid` and

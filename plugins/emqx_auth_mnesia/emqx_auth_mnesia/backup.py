@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -54,7 +54,7 @@ async def by_name(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 class TakingTurns(Generic[T]):
     """Each of many, for `async for`; after a page of them it is other tasks' turn."""
 
-    def __init__(self, items: Sequence[T]) -> None:
+    def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
         self._taken = 0
 

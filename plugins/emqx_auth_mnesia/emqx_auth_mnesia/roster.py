@@ -192,11 +192,14 @@ class Roster:
         self, name: str, description: object = None, priority: object = None, roles: object = None
     ) -> None:
         """Replace what is given."""
-        old = self.group(name)
-        given = [
-            before if new is None else new for before, new in zip(old, (description, priority, roles), strict=False)
-        ]
-        group = checked_group(*given, old[3], self.limits)
+        old_description, old_priority, old_roles, created = self.group(name)
+        group = checked_group(
+            old_description if description is None else description,
+            old_priority if priority is None else priority,
+            old_roles if roles is None else roles,
+            created,
+            self.limits,
+        )
         self.check_roles(group[2])
         self.groups[name] = group
         self.save_group(name)

@@ -217,8 +217,8 @@ class RosterApi:
             refused = await act(what, owner, members)
         except RosterError as error:
             raise _refusal(error) from None
-        for answer, error in zip(waiting, refused, strict=True):
-            answer["result"] = f"{{error,{error}}}" if error else OK
+        for answer, wrong in zip(waiting, refused, strict=True):
+            answer["result"] = f"{{error,{wrong}}}" if wrong else OK
         if batch is not None:
             return results
         if refused[0]:

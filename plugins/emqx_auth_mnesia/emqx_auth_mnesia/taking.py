@@ -1,15 +1,26 @@
-"""Roles, groups and members in exports: reading them, and bringing them into force."""
+"""Roles, groups and members in exports: writing them, reading them, and bringing them into force."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 
 from .backup import TakingTurns, each_row
-from .members import Held, Member, read_member
-from .roles import EntryExists, Group, Limits, Role, RosterError, RosterFull, read_group, read_role
+from .members import Held, Member, read_member, write_member
+from .roles import (
+    EntryExists,
+    Group,
+    Limits,
+    Role,
+    RosterError,
+    RosterFull,
+    read_group,
+    read_role,
+    write_group,
+    write_role,
+)
 from .roster import WAITING, Roster
 
 SECTIONS: Final = ("acl_roles", "acl_groups", "acl_members")
@@ -30,9 +41,9 @@ class Taking:
         await _check_room(self.roles, roster.roles, limits.roles, "max_acl_roles")
         await _check_room(self.groups, roster.groups, limits.groups, "max_acl_groups")
         await _check_room(self.members, roster.members.held, limits.members, "max_acl_members")
+        self._check_parts(roster)
         async for member, held in TakingTurns(list(self.members.items())):
             self._check_held(member, held, roster)
-        self._check_parts(roster)
 
     def _check_held(self, member: Member, held: Held, roster: Roster) -> None:
         who = f"{member[0]} {member[1]:.80}"
@@ -72,6 +83,19 @@ async def read_taking(data: Mapping[str, object], limits: Limits, now: int) -> T
     roles = await each_row(data, "acl_roles", lambda row: read_role(row, limits, now))
     groups = await each_row(data, "acl_groups", lambda row: read_group(row, limits, now))
     return Taking(dict(roles), dict(groups), dict(await each_row(data, "acl_members", read_member)))
+
+
+async def export_rows(roster: Roster, section: str) -> AsyncGenerator[dict[str, object], None]:
+    """The rows of a member of an export, with others having their turns."""
+    rows: Iterator[dict[str, object]]
+    if section == "acl_roles":
+        rows = (write_role(name, role) for name, role in list(roster.roles.items()))
+    elif section == "acl_groups":
+        rows = (write_group(name, group) for name, group in list(roster.groups.items()))
+    else:
+        rows = (write_member(member, held) for member, held in list(roster.members.held.items()))
+    async for row in TakingTurns(rows):
+        yield row
 
 
 async def _check_room(new: Mapping[Any, object], there: Mapping[Any, object], limit: int, key: str) -> None:

@@ -177,7 +177,7 @@ async def test_an_allowed_subscription_lies_within_the_row(broker: TestBroker) -
     assert not await may(client, "publish", "open/1/2")
 
 
-LEVELS = st.lists(st.sampled_from(["a", "b", "+", ""]), min_size=1, max_size=6)
+LEVELS = st.lists(st.sampled_from(["a", "b", "ab", "+", ""]), min_size=1, max_size=6)
 FILTERS = st.builds(lambda levels, more: "/".join(levels + ["#"] * more), LEVELS, st.booleans())
 
 
