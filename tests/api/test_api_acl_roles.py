@@ -194,6 +194,7 @@ async def test_members_are_a_list_of_their_own(broker: TestBroker) -> None:
         ("username=c0007", []),
         ("_like_clientid=24", [one for one in many if "24" in one["clientid"]]),
         ("_like_username=c", []),
+        ("_like_name=c0", many[:1000]),
     ):
         assert (await broker.api("GET", f"/acl_groups/g/members?{query}&_limit=1000")).data == expected, query
     mixed = [
@@ -214,6 +215,7 @@ async def test_members_are_a_list_of_their_own(broker: TestBroker) -> None:
         {"username": "u", "result": "ok"},
     ]
     assert (await broker.api("GET", "/acl_groups/g")).data["members"] == 2501
+    assert (await broker.api("GET", "/acl_groups/g/members?_like_name=u")).data == [{"username": "u"}]
     assert (await refused(broker, "POST", "/acl_groups/g/members", {"clientid": ""}))[0] == 108
     rest = [{"clientid": f"d{n}"} for n in range(500)]
     results = await done(broker, "POST", "/acl_groups/g/members", rest)

@@ -73,7 +73,7 @@ class RosterApi:
         one, theirs = f"{path}/{{{word}}}", f"{path}/{{{word}}}/members"
         member = schema.record(schema.texts(*KINDS), optional=KINDS)
         told = schema.rows(schema.record(schema.texts(*KINDS, "result"), optional=KINDS))
-        searched = tuple(param for kind in KINDS for param in (Param(kind), Param(f"_like_{kind}")))
+        searched = (_NAMED[1], *(param for kind in KINDS for param in (Param(kind), Param(f"_like_{kind}"))))
         return (
             get(path, partial(self.list, what, build), name=f"list_acl_{what}", descr=f"Access {what}",
                 query=(*PAGING, *_NAMED), data=schema.rows(row), paged=True, codes=(BAD,), **of),
@@ -181,6 +181,9 @@ class RosterApi:
         """One page, in the order in which they came."""
         owner = self._owner(what, call)
         where: list[Callable[[Member], bool]] = []
+        either = call.get("_like_name")
+        if isinstance(either, str):
+            where.append(lambda member: either in member[1])
         for kind in KINDS:
             wanted, part = call.get(kind), call.get(f"_like_{kind}")
             if wanted is not None:
