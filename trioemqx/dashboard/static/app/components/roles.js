@@ -58,7 +58,7 @@ function Rules({ role, reload }) {
   const choice = (row, part, label, options) => html`<select class="input" aria-label=${label} value=${row[part]} onChange=${(event) => change(row.n, { [part]: event.target.value })}>${options.map(([value, text]) => html`<option value=${value}>${text}</option>`)}</select>`;
   const columns = [
     { label: '#', className: 'num narrow', value: (row) => row.n + 1 },
-    { label: t('word.filter'), share: 46, value: (row) => html`<input class="input mono" aria-label=${t('roles.filterOf', { number: row.n + 1 })} value=${row.topic} spellcheck=${false} onInput=${(event) => change(row.n, { topic: event.target.value })} />` },
+    { label: t('word.filter'), share: 40, value: (row) => html`<input class="input mono" aria-label=${t('roles.filterOf', { number: row.n + 1 })} value=${row.topic} spellcheck=${false} onInput=${(event) => change(row.n, { topic: event.target.value })} />` },
     { label: t('access.action'), value: (row) => choice(row, 'action', t('access.action'), [['pub', t('access.pub')], ['sub', t('access.sub')], ['pubsub', t('access.pubsub')]]) },
     { label: t('access.access'), value: (row) => choice(row, 'access', t('access.access'), [['allow', t('access.allow')], ['deny', t('access.deny')]]) },
     { value: (row) => html`<${Moves} at=${row.n} count=${rules.length} name=${t('roles.ruleName', { number: row.n + 1 })} move=${(from, to) => setRules(moved(rules, from, to))} />
