@@ -258,6 +258,29 @@ async def test_roles_are_held_without_a_group(broker: TestBroker) -> None:
         assert found == (105, "there is no such role")
 
 
+async def test_what_a_client_has(broker: TestBroker) -> None:
+    """GET /acl_member, GET /acl_groups, GET /acl_roles"""
+    await done(broker, "POST", "/acl_roles", [{"name": "a"}, {"name": "b"}])
+    await done(
+        broker, "POST", "/acl_groups", [{"name": "x", "roles": ["b"]}, {"name": "y", "priority": 1, "roles": ["a"]}]
+    )
+    await done(broker, "POST", "/acl_groups/x/members", {"clientid": STRANGE})
+    await done(broker, "POST", "/acl_groups/y/members", {"username": "u"})
+    await done(broker, "POST", "/acl_roles/b/members", {"clientid": "c"})
+    who = quote(STRANGE, safe="")
+    assert await done(broker, "GET", f"/acl_member?clientid={who}&username=u") == {
+        "groups": ["y", "x"],
+        "roles": ["a", "b"],
+    }
+    assert await done(broker, "GET", f"/acl_member?clientid={who}") == {"groups": ["x"], "roles": ["b"]}
+    assert await done(broker, "GET", "/acl_member?username=nobody") == {"groups": [], "roles": []}
+    assert await refused(broker, "GET", "/acl_member") == (108, "bad_params")
+    assert await names(broker, f"/acl_groups?member={who}") == ["x"]
+    assert await names(broker, "/acl_groups?member=u") == ["y"]
+    assert await names(broker, "/acl_groups?member=u&_like_name=x") == await names(broker, "/acl_groups?member=") == []
+    assert await names(broker, "/acl_roles?member=c") == ["b"]
+
+
 async def test_a_viewer_reads_and_changes_nothing(broker: TestBroker) -> None:
     body = {"app_id": "v", "name": "v", "secret": "s", "role": "viewer"}
     await broker.api("POST", "/apps", body, listener="dashboard")

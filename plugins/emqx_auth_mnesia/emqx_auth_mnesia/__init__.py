@@ -53,11 +53,11 @@ class Mnesia:
     """Most access rows that are kept."""
     max_acl_rows_per_name: int = attrs.field(default=1000, validator=_positive)
     """Most access rows of one client or user."""
-    max_acl_roles: int = attrs.field(default=1000, validator=_positive)
+    max_acl_roles: int = attrs.field(default=1000, validator=[_positive, attrs.validators.le(10_000)])
     """Most roles that are kept."""
     max_acl_rules_per_role: int = attrs.field(default=100, validator=[_positive, attrs.validators.le(1000)])
     """Most access rules of one role."""
-    max_acl_groups: int = attrs.field(default=1000, validator=_positive)
+    max_acl_groups: int = attrs.field(default=1000, validator=[_positive, attrs.validators.le(10_000)])
     """Most groups that are kept."""
     max_acl_roles_each: int = attrs.field(default=10, validator=[_positive, attrs.validators.le(100)])
     """Most roles of one group, and most that one client or user holds directly."""
@@ -176,7 +176,8 @@ class AuthMnesia(Plugin[Config]):
         """At a reload: what the generation before had, which is the store and what was changed since it was read."""
         self.users.records = state["users"]
         self.acl.adopt(state["acl"])
-        self.roster.import_state(state["roster"])
+        if "roster" in state:  # a generation from before there were roles has none to hand over
+            self.roster.import_state(state["roster"])
         self._add_first()
 
     # -- hooks -------------------------------------------------------------------------------------------------------

@@ -51,6 +51,12 @@ class RosterFull(RosterError):
     code = 102
 
 
+class NotWritten(RosterError):
+    """It is in force, but the store did not take it."""
+
+    code = 102
+
+
 @attrs.frozen
 class Limits:
     """How many there may be, as `[auth.mnesia]` says: `holder` are the roles of one group or one member, `groups_each`

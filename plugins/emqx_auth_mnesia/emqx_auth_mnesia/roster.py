@@ -7,7 +7,7 @@ the groups that either is in, the group with the highest priority first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from .roles import (
     Group,
     Limits,
     NoSuchEntry,
+    NotWritten,
     Role,
     RosterError,
     RosterFull,
@@ -90,15 +91,8 @@ class Roster:
 
     def check(self, client: ClientInfo, action: str, topic: str) -> bool | None:
         """What the first rule of the client's roles says that fits; None when none does, or it has none."""
-        held = self.members.held
-        if not held:
-            return None
-        found = [
-            mine
-            for kind, name in (("clientid", client.clientid), ("username", client.username))
-            if name is not None and (mine := held.get((kind, name))) is not None
-        ]
-        for role in self.in_order(found) if found else ():
+        found = self.held_by(client.clientid, client.username) if self.members.held else None
+        for role in self.roles_of(found) if found else ():
             allowed = self._ready_of(role).check(client, action, topic)
             if allowed is not None:
                 return allowed
@@ -113,11 +107,25 @@ class Roster:
             made = self._ready[name] = (role, Ready(role[1]))
         return made[1]
 
-    def in_order(self, found: Iterable[Held]) -> list[str]:
-        """The roles of a client, given what its clientid and its username have: each one once."""
-        roles = [role for _, direct in found for role in direct]
+    def held_by(self, clientid: str | None, username: str | None) -> list[Held]:
+        """What a client has by its clientid, and by its username."""
+        held = self.members.held
+        found = (
+            held.get((kind, name))
+            for kind, name in (("clientid", clientid), ("username", username))
+            if name is not None
+        )
+        return [mine for mine in found if mine is not None]
+
+    def groups_of(self, found: Iterable[Held]) -> list[str]:
+        """The groups of a client, given what it has, in the order in which they are asked."""
         groups = {group for mine, _ in found for group in mine if group in self.groups}
-        for group in sorted(groups, key=lambda name: (-self.groups[name][1], name)):
+        return sorted(groups, key=lambda name: (-self.groups[name][1], name))
+
+    def roles_of(self, found: Sequence[Held]) -> list[str]:
+        """Its roles in the order in which they are asked, each one once."""
+        roles = [role for _, direct in found for role in direct]
+        for group in self.groups_of(found):
             roles += self.groups[group][2]
         return list(dict.fromkeys(roles))
 
@@ -218,7 +226,7 @@ class Roster:
             self.leaving.discard(name)
             self.save_group(name)
         if not safe:
-            raise RosterError("deleted, but the store could not write it: see the log")
+            raise NotWritten("deleted, but the store could not write it: see the log")
         return True
 
     async def _send_away(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`/acl_roles` and `/acl_groups`, which EMQX does not have: roles, groups, and the members of both."""
+"""`/acl_roles`, `/acl_groups` and `/acl_member`, which EMQX does not have: roles, groups, and the members of both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trioemqx.plugin import PAGING, ApiError, Call, Endpoint, Page, Param, Param
 from .acl import ACCESS, ACTIONS
 from .api import BAD, items
 from .backup import TakingTurns
-from .members import GROUPS, ROLES, Member, checked_member
+from .members import GROUPS, PLACES, ROLES, Member, checked_member
 from .roles import MAX_NAME, Group, Role, RosterError, write_group, write_role
 from .roster import Roster
 from .users import KINDS, OK
@@ -24,7 +24,11 @@ WORD: Final = {GROUPS: "group", ROLES: "role"}
 FULL: Final = 102
 NONE: Final = {"const": {}, "description": "there is none"}
 RULE: Final = schema.record({"topic": schema.TEXT, "action": schema.some(*ACTIONS), "access": schema.some(*ACCESS)})
-_NAMED: Final = (Param("name", doc="Equal."), Param("_like_name", doc="Contained in it."))
+_NAMED: Final = (
+    Param("name", doc="Equal."),
+    Param("_like_name", doc="Contained in it."),
+    Param("member", doc="Who has it: a client identifier or a user name."),
+)
 _NAME: Final = Param("name", doc=f"1 to {MAX_NAME} printable characters.", required=True)
 _DESCRIPTION: Final = Param("description")
 _RULES: Final = Param("rules", "array", "Objects with `topic`, `action` and `access`; the first that fits decides.")
@@ -55,7 +59,20 @@ class RosterApi:
                 self._put_group,
             ),
         }  # fmt: skip
-        return tuple(endpoint for what, given in parts.items() for endpoint in self._about(what, *given))
+        member = schema.record({"groups": schema.rows(schema.TEXT), "roles": schema.rows(schema.TEXT)})
+        asked = get(
+            "/acl_member", self.member, name="lookup_acl_member", descr="Groups and roles of a client, in their order",
+            query=(Param("clientid"), Param("username")), data=member, codes=(BAD,), group="acl", ours=True,
+        )  # fmt: skip
+        return (*(endpoint for what, given in parts.items() for endpoint in self._about(what, *given)), asked)
+
+    def member(self, call: Call) -> object:
+        """What is asked about a client with these two names, the first one first."""
+        names = [call.get(kind) for kind in KINDS]
+        if names == [None, None] or not all(name is None or isinstance(name, str) for name in names):
+            raise ApiError(BAD, "bad_params")
+        held = self._roster.held_by(*names)
+        return {"groups": self._roster.groups_of(held), "roles": self._roster.roles_of(held)}
 
     def _about(
         self,
@@ -73,7 +90,10 @@ class RosterApi:
         one, theirs = f"{path}/{{{word}}}", f"{path}/{{{word}}}/members"
         member = schema.record(schema.texts(*KINDS), optional=KINDS)
         told = schema.rows(schema.record(schema.texts(*KINDS, "result"), optional=KINDS))
-        searched = (_NAMED[1], *(param for kind in KINDS for param in (Param(kind), Param(f"_like_{kind}"))))
+        searched = (
+            Param("_like_name", doc="Contained in either."),
+            *(param for kind in KINDS for param in (Param(kind), Param(f"_like_{kind}"))),
+        )
         return (
             get(path, partial(self.list, what, build), name=f"list_acl_{what}", descr=f"Access {what}",
                 query=(*PAGING, *_NAMED), data=schema.rows(row), paged=True, codes=(BAD,), **of),
@@ -99,17 +119,20 @@ class RosterApi:
     # -- roles and groups --------------------------------------------------------------------------------------------
 
     async def list(self, what: str, build: Callable[[Any], dict[str, object]], call: Call) -> Page:
-        """One page, in the order in which they were added."""
+        """One page, by name."""
         where: list[Callable[[tuple[str, object]], bool]] = []
-        wanted, part = call.get("name"), call.get("_like_name")
+        wanted, part, member = call.get("name"), call.get("_like_name"), call.get("member")
         if wanted is not None:
             where.append(lambda item: item[0] == wanted)
         if isinstance(part, str):
             where.append(lambda item: part in item[0])
+        if isinstance(member, str):
+            theirs = {name for held in self._roster.held_by(member, member) for name in held[PLACES[what]]}
+            where.append(lambda item: item[0] in theirs)
         table: dict[str, Any] = {**(self._roster.groups if what == GROUPS else self._roster.roles)}
         if what == ROLES:
             build = partial(build, self._roster.users_of_roles())
-        return await paged(_bounded(call), list(table.items()), build, where, limit=ROWS)
+        return await paged(_bounded(call), sorted(table.items(), key=lambda item: item[0]), build, where, limit=ROWS)
 
     async def add(self, add: Callable[[Params], None], call: Call) -> object:
         """One, or many: then what became of each by its name."""

@@ -1,4 +1,4 @@
-"""`trioemqx ctl acl role` and `acl group`, which EMQX does not have."""
+"""`trioemqx ctl acl role`, `acl group` and `acl member`, which EMQX does not have."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def register(context: Context, roster: Roster) -> None:
                     f"acl {word} {typed} {verb}", partial(mine.member, act, what, kind), f" {name} {who}",
                     f"{does} {word} {end} a {kind}",
                 )  # fmt: skip
+    command(
+        "acl member show", mine.member_lines, " <ClientId> [<Username>]",
+        "Lookup the acl groups and roles of a client, in the order in which they are asked", mine.member_data,
+    )  # fmt: skip
     command("acl role create", mine.create_role, " <Role>", "Add an acl role without rules")
     command(
         "acl role rule add", mine.add_rule, " <Role> <Topic> <Action> <Access> [<Place>]",
@@ -90,6 +94,16 @@ class RosterCommands:
         """A line for each."""
         rows = self.member_rows(what, name)
         return iter([f"{kind} = {quoted(str(who))}" for row in rows for kind, who in row.items()])
+
+    def member_data(self, clientid: str, username: str | None = None) -> dict[str, list[str]]:
+        """Groups and roles of a client with these names, the first one first."""
+        held = self._roster.held_by(clientid, username)
+        return {"groups": self._roster.groups_of(held), "roles": self._roster.roles_of(held)}
+
+    def member_lines(self, clientid: str, username: str | None = None) -> Iterator[str]:
+        """The same in two lines."""
+        found = self.member_data(clientid, username)
+        return iter([f"{what} = [{','.join(map(quoted, names))}]" for what, names in found.items()])
 
     async def delete(self, what: str, name: str) -> str:
         """A role that nobody has, or a group with whoever is in it."""

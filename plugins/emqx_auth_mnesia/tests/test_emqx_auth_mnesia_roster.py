@@ -282,9 +282,11 @@ async def test_members_can_be_changed_after_a_reload(broker: TestBroker) -> None
     await group(broker, "g", "r", "clientid c")
     client = await broker.client("c")
     assert not await may(client, "publish", "t")
+    before = plugin(broker)
     await broker.reload_plugin(NAME)
+    assert plugin(broker) is not before
     assert not await may(client, "publish", "t")
-    plugin(broker).roster.update_role("r", rules=rules("t pub allow"))
+    before.roster.update_role("r", rules=rules("t pub allow"))  # what was under way in the old one still counts
     assert await may(client, "publish", "t")
     await broker.ctl("acl group clientid del g c")
     await again(broker)
@@ -590,6 +592,20 @@ async def test_commands(broker: TestBroker) -> None:
         {"clientid": "m1"},
         {"username": "u1"},
     ]
+
+
+async def test_the_order_of_a_clients_roles_can_be_looked_at(broker: TestBroker) -> None:
+    for name in ("a", "b", "c"):
+        role(broker, name)
+    await group(broker, "low", "a b", "clientid x", priority=-1)
+    await group(broker, "high", "c a", "username u")
+    await member(broker, "roles", "b", "username u")
+    assert await broker.ctl("acl member show x u") == [
+        'groups = [<<"high">>,<<"low">>]',
+        'roles = [<<"b">>,<<"c">>,<<"a">>]',
+    ]
+    assert await broker.ctl("acl member show x") == ['groups = [<<"low">>]', 'roles = [<<"a">>,<<"b">>]']
+    assert await broker.ctl("acl member show u") == ["groups = []", "roles = []"]
 
 
 async def test_commands_are_in_the_audit_log_with_whom_they_are_about(broker: TestBroker) -> None:

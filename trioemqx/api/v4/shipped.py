@@ -82,6 +82,7 @@ TABLE: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         ("GET", "/acl_groups/{group}/members", "list_acl_group_members", "Members of an access group"),
         ("POST", "/acl_groups/{group}/members", "add_acl_group_members", "Add members to an access group"),
         ("DELETE", "/acl_groups/{group}/members", "delete_acl_group_members", "Remove members from an access group"),
+        ("GET", "/acl_member", "lookup_acl_member", "Groups and roles of a client, in their order"),
     ),
     "emqx_lwm2m": (
         ("GET", "/lwm2m_channels", "list", "A list of all lwm2m channel", "/lwm2m_channels/"),

@@ -12,6 +12,7 @@ export const endpoints = {
   "Members of an access role": "查看直接拥有角色的客户端与用户",
   "Add members to an access role": "将角色授予客户端或用户",
   "Remove members from an access role": "收回客户端或用户的角色",
+  "Groups and roles of a client, in their order": "查看客户端的组与角色（按询问顺序）",
   "Access groups": "查看 ACL 组列表",
   "One access group": "查询 ACL 组",
   "Add access groups": "添加 ACL 组",

@@ -42,7 +42,7 @@ function List({ needs }) {
     { value: (row) => html`<button class="btn small ghost danger-text" onClick=${async () => { if (await removed(row)) reload(); }}>${t('action.delete')}</button>` },
   ];
   const fields = [{ name: 'name', label: t('word.name'), kind: 'string', required: true, autofocus: true }, ...about()];
-  return html`<${ServerTable} path="acl_groups" needs=${needs} label=${t('access.groups')} columns=${columns} rowKey=${(row) => row.name} filters=${[{ name: 'groups', label: t('access.contains', { label: t('word.name') }), params: (text) => ({ _like_name: text }) }]}
+  return html`<${ServerTable} path="acl_groups" needs=${needs} label=${t('access.groups')} columns=${columns} rowKey=${(row) => row.name} filters=${[{ name: 'groups', label: t('access.contains', { label: t('word.name') }), params: (text) => ({ _like_name: text }) }, { name: 'member', label: t('roster.of') }]}
       empty=${html`<${EmptyState} icon="user" title=${t('groups.none')}>${t('groups.noneHint')}<//>`}><button class="btn primary" onClick=${() => setAdding(true)}>${t('groups.add')}</button><//>
     ${adding && html`<${Dialog} title=${t('groups.add')} onClose=${() => setAdding(false)}><${Form} fields=${fields} submit=${t('action.create')} onCancel=${() => setAdding(false)} onSubmit=${create} /><//>`}`;
 }

@@ -37,7 +37,7 @@ function List({ needs }) {
     { value: (row) => html`<button class="btn small ghost danger-text" onClick=${async () => { if (await removed(row)) reload(); }}>${t('action.delete')}</button>` },
   ];
   const fields = [{ name: 'name', label: t('word.name'), kind: 'string', required: true, autofocus: true }, description()];
-  return html`<${ServerTable} path="acl_roles" needs=${needs} label=${t('access.roles')} columns=${columns} rowKey=${(row) => row.name} filters=${[{ name: 'roles', label: t('access.contains', { label: t('word.name') }), params: (text) => ({ _like_name: text }) }]}
+  return html`<${ServerTable} path="acl_roles" needs=${needs} label=${t('access.roles')} columns=${columns} rowKey=${(row) => row.name} filters=${[{ name: 'roles', label: t('access.contains', { label: t('word.name') }), params: (text) => ({ _like_name: text }) }, { name: 'member', label: t('roster.of') }]}
       empty=${html`<${EmptyState} icon="key" title=${t('roles.none')}>${t('roles.noneHint')}<//>`}><button class="btn primary" onClick=${() => setAdding(true)}>${t('roles.add')}</button><//>
     ${adding && html`<${Dialog} title=${t('roles.add')} onClose=${() => setAdding(false)}><${Form} fields=${fields} submit=${t('action.create')} onCancel=${() => setAdding(false)} onSubmit=${create} /><//>`}`;
 }

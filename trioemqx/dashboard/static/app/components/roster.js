@@ -66,7 +66,7 @@ export function Members({ path, title, hint, removeText, onChange }) {
     { name: 'names', label: t('roster.names'), kind: 'lines', required: true, rows: 6, help: t('roster.namesHelp') },
   ];
   return html`<section class="stack" data-members><div><h3>${title}</h3><p class="muted">${hint}</p></div>
-    <${ServerTable} key=${made} path=${path} label=${title} columns=${columns} rowKey=${(row) => Object.entries(row)[0].join(' ')} filters=${[{ name: 'member', label: t('roster.contains'), params: (text) => ({ _like_name: text }) }]}
+    <${ServerTable} key=${made} path=${path} label=${title} columns=${columns} rowKey=${(row) => Object.entries(row)[0].join(' ')} filters=${[{ name: 'names', label: t('roster.contains'), params: (text) => ({ _like_name: text }) }]}
       empty=${html`<${EmptyState} icon="user" title=${t('roster.nobody')} />`}><button class="btn" data-add-members onClick=${() => setAdding(true)}>${t('roster.addMembers')}</button><//>
     ${adding && html`<${Dialog} title=${t('roster.addMembers')} onClose=${() => setAdding(false)}><${Form} fields=${fields} submit=${t('roster.addMembers')} onCancel=${() => setAdding(false)} onSubmit=${add} /><//>`}</section>`;
 }

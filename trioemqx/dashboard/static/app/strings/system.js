@@ -224,6 +224,7 @@ export const system = {
   'roster.down': ['Ask {name} later', '下移 {name}'],
   'roster.member': ['Name', '名称'],
   'roster.contains': ['Name contains', '名称包含'],
+  'roster.of': ['Of client ID or user name', '所属客户端 ID 或用户名'],
   'roster.nobody': ['Nobody', '暂无'],
   'roster.addMembers': ['Add members', '添加成员'],
   'roster.names': ['Names', '名称'],
