@@ -14,7 +14,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from trioemqx.plugin import ClientInfo, PluginError
-from trioemqx.services.store.protocol import key_for
 from trioemqx.testing import Client, TestBroker
 
 NAME = "emqx_auth_mnesia"
@@ -316,7 +315,7 @@ async def test_what_cannot_be_read_keeps_everybody_out(
 ) -> None:
     """It may be what keeps somebody out."""
     await broker.node.plugins.unload(NAME)
-    broker.node.store.put(f"{NAME}_{table}", key_for("x"), {"key": "x", "row": row})
+    broker.node.store.put(f"{NAME}_{table}", "x", {"key": "x", "row": row})
     with pytest.raises(PluginError, match=words):
         await broker.node.plugins.load(NAME)
 
@@ -361,7 +360,7 @@ async def test_a_lowered_limit_removes_nothing(broker: TestBroker) -> None:
     await broker.node.plugins.unload(NAME)
     many = [{**GOOD_RULE, "topic": f"t/{number}"} for number in range(150)]
     row = {"name": "many", "description": "", "rules": many, "created_at": 1}
-    broker.node.store.put(f"{NAME}_acl_roles", key_for("many"), {"key": "many", "row": row})
+    broker.node.store.put(f"{NAME}_acl_roles", "many", {"key": "many", "row": row})
     await broker.node.plugins.load(NAME)
     assert plugin(broker).roster.roles.keys() == {"r", "many"}
     assert await broker.ctl("acl role rule add many x pub deny") == [

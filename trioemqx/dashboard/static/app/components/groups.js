@@ -55,7 +55,12 @@ function GroupRoles({ group, reload }) {
     await api.put(url`acl_groups/${group.name}`, { roles });
     await reload();
   };
-  const change = async (roles) => { setBusy(true); await attempt(() => put(roles)); setBusy(false); };
+  const change = async (roles) => { // nothing is greyed out meanwhile: that would take the focus from whoever works by keyboard
+    if (busy) return;
+    setBusy(true);
+    await attempt(() => put(roles));
+    setBusy(false);
+  };
   const remove = async (role) => {
     if (!await confirm({ title: t('groups.takeTitle'), text: t('groups.takeText', { name: shorten(role, 60) }), action: t('roster.remove') })) return;
     await change(group.roles.filter((other) => other !== role));
@@ -65,8 +70,8 @@ function GroupRoles({ group, reload }) {
   const columns = [
     { label: '#', className: 'num narrow', value: (row) => row.n + 1 },
     { label: t('roles.role'), className: 'lead', share: 70, value: (row) => html`<${Copyable} text=${row.name} mono=${false} href=${link(['access'], { tab: 'roles', role: row.name })} />` },
-    { value: (row) => html`<${Moves} at=${row.n} count=${group.roles.length} name=${shorten(row.name, 60)} disabled=${busy} move=${(from, to) => change(moved(group.roles, from, to))} />
-      <button type="button" class="btn icon small ghost danger-text" disabled=${busy} aria-label=${t('groups.take', { name: shorten(row.name, 60) })} title=${t('groups.take', { name: shorten(row.name, 60) })} onClick=${() => remove(row.name)}><${Icon} name="trash" size=${16} /></button>` },
+    { value: (row) => html`<${Moves} at=${row.n} count=${group.roles.length} name=${shorten(row.name, 60)} move=${(from, to) => change(moved(group.roles, from, to))} />
+      <button type="button" class="btn icon small ghost danger-text" aria-label=${t('groups.take', { name: shorten(row.name, 60) })} title=${t('groups.take', { name: shorten(row.name, 60) })} onClick=${() => remove(row.name)}><${Icon} name="trash" size=${16} /></button>` },
   ];
   return html`<${Card} title=${t('access.roles')} flush className="group-roles">
     <p class="muted pad">${t('groups.rolesNote')}</p>

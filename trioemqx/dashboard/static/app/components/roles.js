@@ -1,5 +1,5 @@
 // Roles: lists of access rules under a name. The list of them, and one with its rules and who has it without a group.
-import { html, useState } from '../lib.js';
+import { html, useEffect, useRef, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { go, link, route } from '../router.js';
@@ -47,6 +47,8 @@ function Rules({ role, reload }) {
   const [rules, setRules] = useState(role.rules.map((rule, key) => ({ ...rule, key })));
   const [next, setNext] = useState(role.rules.length);
   const [failure, setFailure] = useState(null);
+  const box = useRef(null);
+  useEffect(() => { if (next > role.rules.length) box.current.querySelector('tbody tr:last-child input').focus(); }, [next]); // one was added
   const plain = rules.map(({ key, ...rule }) => rule);
   const dirty = JSON.stringify(plain) !== JSON.stringify(role.rules);
   const change = (at, part) => setRules(rules.map((rule, n) => (n === at ? { ...rule, ...part } : rule)));
@@ -68,7 +70,7 @@ function Rules({ role, reload }) {
       <button class="btn" data-add-rule onClick=${add}>${t('roles.addRule')}</button><button class="btn primary" data-save-rules disabled=${!dirty} onClick=${save}>${t('action.save')}</button>`}>
     <p class="muted pad">${t('roles.rulesNote')} ${t('access.topicHelp')}</p>
     ${failure && html`<div class="pad"><${ErrorBox} error=${failure} /></div>`}
-    <${Table} label=${t('roles.rules')} rows=${rules.map((rule, n) => ({ ...rule, n }))} rowKey=${(row) => row.key} columns=${columns} empty=${html`<${EmptyState} icon="list" title=${t('roles.noRules')}>${t('roles.noRulesHint')}<//>`} /><//>`;
+    <div ref=${box}><${Table} label=${t('roles.rules')} rows=${rules.map((rule, n) => ({ ...rule, n }))} rowKey=${(row) => row.key} columns=${columns} empty=${html`<${EmptyState} icon="list" title=${t('roles.noRules')}>${t('roles.noRulesHint')}<//>`} /></div><//>`;
 }
 
 function One({ name, needs }) {

@@ -24,9 +24,9 @@ export const Head = ({ tab, name, children }) => html`<div class="row roster-hea
 export const Gone = ({ tab, name }) => html`<div class="table-box"><${EmptyState} icon="key" title=${t('plugin.unknown', { name: shorten(name, 60) })}><a class="btn" href=${link(['access'], { tab })}>${t('roster.back')}</a><//></div>`;
 
 /** Two buttons that move one of a list; `name` is what it is called for who cannot see it. */
-export const Moves = ({ at, count, name, move, disabled }) => html`
-  <button type="button" class="btn icon small ghost" data-move="up" disabled=${disabled || at === 0} aria-label=${t('roster.up', { name })} title=${t('roster.up', { name })} onClick=${() => move(at, at - 1)}><${Icon} name="up" size=${16} /></button>
-  <button type="button" class="btn icon small ghost" data-move="down" disabled=${disabled || at === count - 1} aria-label=${t('roster.down', { name })} title=${t('roster.down', { name })} onClick=${() => move(at, at + 1)}><${Icon} name="down" size=${16} /></button>`;
+export const Moves = ({ at, count, name, move }) => html`
+  <button type="button" class="btn icon small ghost" data-move="up" disabled=${at === 0} aria-label=${t('roster.up', { name })} title=${t('roster.up', { name })} onClick=${() => move(at, at - 1)}><${Icon} name="up" size=${16} /></button>
+  <button type="button" class="btn icon small ghost" data-move="down" disabled=${at === count - 1} aria-label=${t('roster.down', { name })} title=${t('roster.down', { name })} onClick=${() => move(at, at + 1)}><${Icon} name="down" size=${16} /></button>`;
 
 /** A list with one of its items at another place. */
 export function moved(list, from, to) {
