@@ -28,7 +28,7 @@ from .hashing import MAX_ROUNDS, MIN_ROUNDS, fits, is_slow, keep
 from .roles import Limits
 from .roster import Roster
 from .roster_api import RosterApi
-from .taking import SECTIONS, Taking, export_rows, read_taking
+from .taking import SECTIONS, Snapshot, Taking, export_rows, read_taking, snapshot
 from .users import KINDS, OK, Records, Users, is_text, write_user
 
 BAD_USERNAME_OR_PASSWORD = 0x86
@@ -317,8 +317,12 @@ class AuthMnesia(Plugin[Config]):
         rows = (row for kind in ACL_KINDS for row in self.acl_rows(kind))
         return {"auth_mnesia": list(self.users.rows()), "acl_mnesia": [write_row(row) for row in rows]}
 
-    async def export_rows(self, member: str) -> AsyncGenerator[dict[str, object], None]:
-        """The rows of one of these members, or of what EMQX does not have, with others having their turns."""
+    def export_roster(self) -> Snapshot:
+        """Roles, groups and members as they are now, for `export_rows`."""
+        return snapshot(self.roster)
+
+    async def export_rows(self, member: str, roster: Snapshot | None = None) -> AsyncGenerator[dict[str, object], None]:
+        """The rows of one of these members, or of one of `roster`, with others having their turns."""
         if member == "auth_mnesia":
             for kind in KINDS:
                 async for name, record in TakingTurns(list(self.users.records[kind].items())):
@@ -329,7 +333,7 @@ class AuthMnesia(Plugin[Config]):
                     for row in list(self.acl_rows(kind, name)):
                         yield write_row(row)
         elif member in SECTIONS:
-            async with aclosing(export_rows(self.roster, member)) as found:
+            async with aclosing(export_rows(roster or self.export_roster(), member)) as found:
                 async for kept in found:
                     yield kept
 

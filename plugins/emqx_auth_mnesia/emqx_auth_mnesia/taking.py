@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -25,6 +25,8 @@ from .roster import WAITING, Roster
 
 SECTIONS: Final = ("acl_roles", "acl_groups", "acl_members")
 """Members of an export; EMQX has none of them."""
+Snapshot = dict[str, dict[Any, Any]]
+"""What there is, by section and name: plain data."""
 
 
 @attrs.frozen
@@ -85,17 +87,22 @@ async def read_taking(data: Mapping[str, object], limits: Limits, now: int) -> T
     return Taking(dict(roles), dict(groups), dict(await each_row(data, "acl_members", read_member)))
 
 
-async def export_rows(roster: Roster, section: str) -> AsyncGenerator[dict[str, object], None]:
+def snapshot(roster: Roster) -> Snapshot:
+    """Everything as it is now, for an export that takes its time: a group that is added meanwhile would otherwise be in
+    it without its new role."""
+    return {"acl_roles": {**roster.roles}, "acl_groups": {**roster.groups}, "acl_members": {**roster.members.held}}
+
+
+async def export_rows(found: Snapshot, section: str) -> AsyncGenerator[dict[str, object], None]:
     """The rows of a member of an export, with others having their turns."""
-    rows: Iterator[dict[str, object]]
-    if section == "acl_roles":
-        rows = (write_role(name, role) for name, role in list(roster.roles.items()))
-    elif section == "acl_groups":
-        rows = (write_group(name, group) for name, group in list(roster.groups.items()))
-    else:
-        rows = (write_member(member, held) for member, held in list(roster.members.held.items()))
-    async for row in TakingTurns(rows):
-        yield row
+    groups = found["acl_groups"]
+    async for key, record in TakingTurns(found[section].items()):
+        if section == "acl_roles":
+            yield write_role(key, record)
+        elif section == "acl_groups":
+            yield write_group(key, record)
+        else:  # some may still be members of a group that is being deleted
+            yield write_member(key, (tuple(group for group in record[0] if group in groups), record[1]))
 
 
 async def _check_room(new: Mapping[Any, object], there: Mapping[Any, object], limit: int, key: str) -> None:

@@ -466,6 +466,26 @@ async def test_export_and_import(broker: TestBroker) -> None:
     }  # fmt: skip
 
 
+async def test_an_export_is_of_one_moment(broker: TestBroker) -> None:
+    """What is added, or still being taken out, while it is written makes no file that cannot be imported."""
+    role(broker, "r", "t pub deny")
+    await group(broker, "g", "r", *(f"clientid c{number}" for number in range(2500)))
+    await group(broker, "stays", "r", "clientid c2499")
+    roster = plugin(broker).roster
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(roster.delete_group, "g")
+        while "g" in roster.groups:
+            await trio.lowlevel.checkpoint()
+        found = plugin(broker).export_roster()
+        assert len(found["acl_members"]) > 1000
+        role(broker, "later", "t pub deny")
+        await group(broker, "latest", "later", "clientid c2499")
+        data = {section: [row async for row in plugin(broker).export_rows(section, found)] for section in SECTIONS}
+    assert [row["name"] for row in data["acl_roles"] + data["acl_groups"]] == ["r", "stays"]
+    await plugin(broker).import_data(data)
+    assert plugin(broker).roster.members.held == {("clientid", "c2499"): (("stays",), ())}
+
+
 GOOD = {
     "acl_roles": [{"name": "r", "rules": [GOOD_RULE]}],
     "acl_groups": [{"name": "g", "roles": ["r"]}],
