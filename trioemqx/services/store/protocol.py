@@ -25,6 +25,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
+import msgspec
 import trio
 
 from trioemqx.errors import TrioemqxError
@@ -221,8 +222,8 @@ def encode_row(row: Row) -> str:
 def decode_row(text: str) -> Row:
     """The row that `encode_row` made `text` of. Raises StoreError when the text is no such thing."""
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        row = msgspec.json.decode(text)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise StoreError(f"unreadable row: {error}") from error
     if not isinstance(row, dict):
         raise StoreError("unreadable row: not an object")
