@@ -45,27 +45,6 @@ FLOOD = 500
 NEWCOMER = 0.1
 """Seconds between clients who just want to connect, during the flood."""
 
-CONFIG = """\
-[node]
-data_dir = "data"
-
-[log]
-to = "console"
-level = "error"
-
-[zone.external]
-allow_anonymous = true
-
-[listener.tcp.external]
-bind = "127.0.0.1:{port}"
-zone = "external"
-max_conn_rate = 1000
-max_connections = 1024000
-
-[management.listener]
-http = "127.0.0.1:{http_port}"
-"""
-
 
 def publish(port: int, seconds: float, results: multiprocessing.Queue[float]) -> None:
     """FAST messages of a kilobyte a second, if the broker reads them so fast; gives how many it took."""
@@ -269,13 +248,11 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=10_000, help="clients that come back")
     parser.add_argument("--seconds", type=int, default=5, help="length of one measurement")
     options = parser.parse_args()
-    setattr(brokers, "BROKER_CORE", -1)  # no core has this number, so nothing is tied to one  # noqa: B010
-    setattr(load, "LOAD_CORE", -1)  # noqa: B010
+    load.CORES.broker = load.CORES.load = None  # what the others get of the machine is part of the question
     brokers.raise_file_limit()
     options.crowd = min(options.crowd, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
     try:
-        broker = brokers.ours("overload", options.python, brokers.free_port(), native=True)
-        (broker.home / "emqx.toml").write_text(CONFIG.format(port=broker.port, http_port=broker.http_port))
+        broker = brokers.ours("overload", options.python, brokers.free_port(), native=True, config=brokers.SHIPPED)
         rows = measure(broker, options)
     except (Unavailable, LoadFailed, OSError) as error:
         print(error, file=sys.stderr)
