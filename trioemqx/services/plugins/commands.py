@@ -9,10 +9,10 @@ from typing import Final
 import trio
 
 from trioemqx.services.commands import Command, CommandError, Commands
-from trioemqx.services.plugins.builtin import with_built_in
 from trioemqx.services.plugins.errors import PluginError
 from trioemqx.services.plugins.implementations import POINTS
-from trioemqx.services.plugins.manager import Listed, PluginManager
+from trioemqx.services.plugins.listing import Listed, with_built_in
+from trioemqx.services.plugins.manager import PluginManager
 from trioemqx.services.plugins.registry import HookRegistry
 from trioemqx.types import Message
 
@@ -70,7 +70,7 @@ class OfKind:
     def _listed(self) -> Sequence[Listed]:
         """All of this kind, and what only EMQX has as plugins."""
         found = self._manager.listing(self._kind)
-        return with_built_in(self._manager, found) if self._kind == "plugin" else found
+        return with_built_in(self._manager.built_in.values(), found) if self._kind == "plugin" else found
 
     async def load(self, name: str) -> str:
         """Load one."""

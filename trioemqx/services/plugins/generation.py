@@ -233,6 +233,11 @@ def _instance(cls: type[Plugin[Any]], context: Context, config: Any, found: Foun
         raise PluginRefused(f"{found.name}: {located(error, found)}") from error
 
 
+def sentence(name: str, error: BaseException) -> str:
+    """What the operator reads of whatever kept a plugin from something: one line that names the plugin."""
+    return str(error) if isinstance(error, PluginError) else f"{name}: {one_line(error)}"
+
+
 def located(error: BaseException, found: Found) -> str:
     """An exception in one line, with the plugin's file and line that raised it."""
     if isinstance(error, SyntaxError):
