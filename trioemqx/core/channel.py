@@ -34,7 +34,7 @@ from trioemqx.core.sender import ALIAS_ROOM
 from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.core.zone import Zone
 from trioemqx.errors import MalformedPacket, PacketError, ProtocolError
-from trioemqx.types import ClientInfo, Message, Properties
+from trioemqx.types import ClientInfo, Message
 
 if TYPE_CHECKING:
     from trioemqx.codec.control import Connect
@@ -71,7 +71,6 @@ class Channel:
         "cert_clientid",
         "cert_username",
         "closing",
-        "conn_properties",
         "connect",
         "connect_deadline",
         "framer",
@@ -124,7 +123,6 @@ class Channel:
         self.parked: object = None
         """The packet that waits for `question`'s answer."""
         self.connect: Connect | None = None
-        self.conn_properties: Properties | None = None
         self.cert_username: str | None = None
         self.cert_clientid: str | None = None
         self.auth_method = ""

@@ -23,6 +23,7 @@ from trioemqx.listeners.connection import Connection
 from trioemqx.listeners.link import Link, SocketLike
 from trioemqx.listeners.tls import certificate_field
 from trioemqx.listeners.transport import Peer
+from trioemqx.services.log_format import of_client
 from trioemqx.services.supervise import guarded
 from trioemqx.types import ClientInfo
 
@@ -259,7 +260,9 @@ class Listener:
     def _welcome(self, sock: socket.socket, address: tuple[str, int], connections: trio.Nursery) -> None:
         """Refuse or start one accepted socket. Options are inherited from the listening one."""
         host = plain_host(address[0])
-        self.full += (full := self.current >= self.config.max_connections)
+        full = self.current >= self.config.max_connections
+        if full:
+            self.full += 1
         if full or not self._allowed(host):
             self._refuse()
             sock.close()
@@ -330,11 +333,7 @@ class Listener:
             "connection",
             connection.run,
             metrics=self._pump.broker.metrics,
-            extra=lambda: (
-                {"clientid": link.channel.info.clientid, "peername": link.channel.info.peername}
-                if link.channel is not None
-                else {}
-            ),
+            extra=lambda: of_client(None if link.channel is None else link.channel.info),
         )
 
     def _allowed(self, host: str) -> bool:

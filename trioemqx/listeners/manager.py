@@ -12,6 +12,7 @@ import trio
 from trioemqx.errors import ListenerError, PacketError
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.transport import LayerClosed
+from trioemqx.services.log_format import of_client
 from trioemqx.services.supervise import supervise
 
 if TYPE_CHECKING:
@@ -205,5 +206,5 @@ def _log_end(link: Link, reason: str) -> None:
         "connection closed: %s%s",
         reason,
         detail,
-        extra={} if client is None else {"clientid": client.clientid, "peername": client.peername},
+        extra=of_client(client),
     )

@@ -13,7 +13,7 @@ import logging.handlers
 import queue
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -142,25 +142,6 @@ def setup(
     logger.addHandler(entry)
     writer.start()
     return handle
-
-
-def client_extra(clientid: str, peername: str) -> dict[str, object]:
-    """For `log.warning(..., extra=client_extra(...))`: whose line it is. Either may be empty."""
-    return {"clientid": clientid, "peername": peername}
-
-
-class ClientLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger that puts client id and peer on every line. `clientid` is set once CONNECT has been read."""
-
-    def __init__(self, logger: logging.Logger, peername: str, clientid: str = "") -> None:
-        super().__init__(logger, {})
-        self.clientid = clientid
-        self.peername = peername
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Merge the client into the call's own `extra`."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **client_extra(self.clientid, self.peername)}
-        return msg, kwargs
 
 
 class _Entry(logging.handlers.QueueHandler):

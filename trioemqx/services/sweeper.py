@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trioemqx.services.log_format import of_client
+
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
     from trioemqx.core.channel import Channel
@@ -74,8 +76,7 @@ def _check(broker: Broker, channel: Channel, check: Callable[[Channel], None]) -
         check(channel)
     except Exception as error:
         broker.metrics.connection_crashed += 1
-        info = channel.info
-        log.error("sweep crashed", exc_info=error, extra={"clientid": info.clientid, "peername": info.peername})
+        log.error("sweep crashed", exc_info=error, extra=of_client(channel.info))
         channel.close(UNSPECIFIED_ERROR, "internal_error")
 
 
