@@ -151,8 +151,7 @@ class Node(Facade):
         self.uploading = Uploading(self.plugins)
         self.overrides = Overrides(self)
         self.backup = Backup(self)
-        self._saving = False
-        self._saved = trio.Event()
+        self._saved: trio.Event | None = None
         self._join()
 
     def _join(self) -> None:
@@ -399,10 +398,10 @@ class Node(Facade):
 
     async def save(self) -> None:
         """Write what is not on disk yet and close the store. Whoever comes second waits for the first."""
-        if self._saving:
+        if self._saved is not None:
             await self._saved.wait()
             return
-        self._saving = True
+        self._saved = trio.Event()
         try:
             await self.retained_store.close()
             await self.session_store.close()

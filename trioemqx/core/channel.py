@@ -56,7 +56,8 @@ class Channel:
     """State of one connection [MQTT5 4.1]. Its `Link` reads `closing`, `question`, `more` and `pause_until`.
 
     `closing` is EMQX's close reason once the channel wants the socket closed (after the outbox is written); `more` says
-    that complete packets are waiting for another turn; `pause_until` (monotonic) that a rate limit is exceeded.
+    that complete packets are waiting for another turn; `pause_until` (monotonic) that a rate limit is exceeded. The
+    constructor is long, because it names every attribute with what it is.
     """
 
     __slots__ = (
