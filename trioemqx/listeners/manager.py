@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trioemqx.errors import ListenerError, PacketError
+from trioemqx.errors import ListenerError, PacketError, ReasonCode
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.transport import LayerClosed
 from trioemqx.services.log_format import of_client
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trioemqx.listeners")
 
-ADMINISTRATIVE_ACTION: Final = 0x98
+ADMINISTRATIVE_ACTION: Final = ReasonCode.ADMINISTRATIVE_ACTION.value
 
 
 class ListenerManager:

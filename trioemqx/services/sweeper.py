@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trioemqx.errors import ReasonCode
 from trioemqx.services.log_format import of_client
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trioemqx.sweeper")
 
-UNSPECIFIED_ERROR: Final = 0x80
+UNSPECIFIED_ERROR: Final = ReasonCode.UNSPECIFIED_ERROR.value
 SLICE: Final = 0.001
 """Seconds between two checkpoints."""
 LOOK: Final = 8
