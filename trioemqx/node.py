@@ -319,11 +319,11 @@ class Node(Facade):
         services = await root.start(open_nursery)
         self._connections = await root.start(open_nursery)
         supervised = self.services.supervised
-        root.start_soon(self._vital, "pump", partial(supervised, "pump", self.pump.run))
+        root.start_soon(self._vital, "pump", partial(supervised, "pump", self.pump.run), name="pump")
         accept = partial(self.listeners.run, self._connections, self.services.crashed)
-        root.start_soon(self._vital, "listeners", accept)
+        root.start_soon(self._vital, "listeners", accept, name="listeners")
         sweep = partial(sweeper.run, self.broker, self._check_link, self.guards.congestion.settle)
-        root.start_soon(self._vital, "sweeper", partial(supervised, "sweeper", sweep))
+        root.start_soon(self._vital, "sweeper", partial(supervised, "sweeper", sweep), name="sweeper")
         self.services.start(services, self._what_runs())
 
     def _what_runs(self) -> dict[str, Callable[[], Awaitable[object]]]:

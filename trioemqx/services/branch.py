@@ -35,14 +35,17 @@ class Services:
         self.nursery = nursery
         self._runs = dict(runs)
         for name in runs:
-            nursery.start_soon(self._service, name)
+            self._start(nursery, name)
 
     def restart(self, name: str) -> None:
-        """End a service and start it anew, so that it sees its new settings; one that gave up gets another chance. What
-        does not run before the start sees them anyway."""
+        """End a service and start it anew, so that it sees its new settings; one that gave up gets another chance.
+        Before the start there is nothing to do."""
         if self.nursery is not None and name in self._scopes:
             self._scopes[name].cancel()
-            self.nursery.start_soon(self._service, name)
+            self._start(self.nursery, name)
+
+    def _start(self, nursery: trio.Nursery, name: str) -> None:
+        nursery.start_soon(self._service, name, name=f"service {name}")  # what a log calls a task that holds the loop
 
     async def _service(self, name: str) -> None:
         """Something the broker can do without: when it gives up the alarm stays, and the broker lives."""
