@@ -19,10 +19,19 @@ TOO_WIDE = """() => [document.scrollingElement.scrollWidth - innerWidth,
 FITS = f"width => innerWidth === width && ({TOO_WIDE})().length === 0"
 """The page is no wider than the window, and no table wider than its box."""
 LONG = "gateway-hall-3-" + "0123456789" * 18
+NAME = LONG[:128]
 BODIES = {
     "/banned": {"as": "clientid", "who": LONG, "reason": LONG, "by": LONG},
     "/auth_username": {"username": LONG, "password": "x"},
     "/acl": {"username": LONG, "topic": LONG, "action": "pub", "access": "deny"},
+    "/acl_roles": {
+        "name": NAME,
+        "description": LONG,
+        "rules": [{"topic": LONG, "action": "pub", "access": "deny"}],
+    },
+    "/acl_groups": {"name": NAME, "description": LONG, "priority": -1000000, "roles": [NAME]},
+    f"/acl_groups/{NAME}/members": {"clientid": LONG},
+    f"/acl_roles/{NAME}/members": {"username": LONG},
     "/topic-metrics": {"topic": LONG},
     "/apps": {"app_id": LONG, "name": LONG, "desc": LONG, "role": "publisher"},
     "/users": {"username": "u" * 60, "password": "some password", "tags": LONG},
@@ -31,6 +40,7 @@ BODIES = {
     "/rules": {"id": LONG, "rawsql": f'SELECT * FROM "{LONG}"', "description": LONG, "actions": []},
 }
 DETAILS = ["clients/pump-1", "clients/nobody", "nodes/emqx%40127.0.0.1", "rules/new", "plugins/emqx_retainer"]
+TABS = ["access?tab=roles", "access?tab=groups", f"access?tab=roles&role={NAME}", f"access?tab=groups&group={NAME}"]
 
 
 async def fill(broker: TestBroker) -> None:
@@ -55,7 +65,7 @@ async def test_every_page_opens(look: str, page: Page, broker: TestBroker) -> No
     menu = await page.evaluate(MENU)
     assert len(menu) == len(set(menu)) >= 20
     titles = set()
-    for path in [*menu, *DETAILS]:
+    for path in [*menu, *DETAILS, *TABS]:
         await page.visit(path)
         titles.add(await page.text("h1"))
         assert await page.count("main [role=alert]") == 0, path

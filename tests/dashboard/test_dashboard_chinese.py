@@ -29,6 +29,7 @@ LINE = re.compile(r'^  (".*"): (".*"),$', re.MULTILINE)
 RAISE = {"ApiError": 1, "_refused": 1, "RuleError": 1, "TraceError": 1} | dict.fromkeys(
     (
         *("bad_params", "missing", "bad_arguments", "refuse", "UserRefused", "AppRefused", "TableFull", "BanRefused"),
+        *("RosterError", "NoSuchEntry", "EntryExists", "RosterFull", "NotWritten"),
         *("BackupError", "Broken", "FilterError", "PluginError", "NotSaved", "UploadRefused"),
     ),
     0,

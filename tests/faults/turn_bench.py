@@ -165,7 +165,7 @@ class Bench:
         turn.work()
         if flush:
             turn.flush(1.0)
-            turn.drain(1.0)
+            turn.rest()
 
     def settle(self, rounds: int = 1000) -> int:
         """Rounds until nothing is left to do without a new event; how many it took. Fails when there is no end."""

@@ -92,6 +92,25 @@ async def test_a_sweep_gives_way_each_millisecond(autojump_clock):
     assert max(steps) <= 4 * sweeper.LOOK
 
 
+async def test_those_who_end_in_a_sweep_are_few_between_two_checkpoints(autojump_clock):
+    """With a full queue each takes half a millisecond; eight of them before the clock was looked at were four."""
+    broker = Broker()
+    broker.channels = {Channel(): None for _ in range(100)}
+    ended: list[object] = []
+    seen: list[int] = []
+
+    def check(channel: object) -> None:
+        del broker.channels[channel]
+        ended.append(channel)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others, seen, ended)
+        await sweeper.sweep(broker, check, clock=lambda: len(ended) * 0.0006)
+        nursery.cancel_scope.cancel()
+    assert len(ended) == 100
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 4, "two, or twice two in a row"
+
+
 async def test_alarms_for_a_hundred_queues_are_raised_one_by_one(autojump_clock):
     raised: list[object] = []
 

@@ -41,6 +41,8 @@ PARTS: Final[Mapping[str, str]] = {
     "as": "clientid, username or peerhost",
     "who": "who is banned, percent-encoded",
     "appid": "AppID",
+    "role": "name of an access role, percent-encoded",
+    "group": "name of a group of access roles, percent-encoded",
     "name": "the name, percent-encoded",
 }
 USUAL: Final[Mapping[str, tuple[str, ...]]] = {

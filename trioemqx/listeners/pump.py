@@ -90,13 +90,12 @@ class Pump:
                 self._awake = True
                 began = self.clock()
                 continue
-            start = self.clock()
             turn.work()
             self.commit()
             began = await self._give_way(began)
             turn.flush(max(LITTLE, began + SLICE - self.clock()))
             began = await self._give_way(began)
-            turn.drain(max(LITTLE, self.clock() - start))
+            turn.rest()
             began = await self._give_way(began)
 
     async def _give_way(self, began: float) -> float:

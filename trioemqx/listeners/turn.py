@@ -52,6 +52,10 @@ class Turn(Writing):
         self.next_ready = 0
         self.heavy: deque[Link] = deque()
         """Links of `again` whose last piece was a heavy one."""
+        self.begun = False
+        """The last `work` has met a heavy one that was not known to be one."""
+        self.used = 0.0
+        """Seconds that the last `work` took."""
         self.spent = 0.0
         """Seconds that heavy pieces have taken since `bulk` was last empty: it is written when there is enough of it to
         be worth a system call for each receiver."""
@@ -70,22 +74,29 @@ class Turn(Writing):
     # -- a turn ------------------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds; then heavy
-        pieces.
-
-        Who sends one message to thousands costs more in one piece than all others together. Their events come first,
-        and what such a piece has put into outboxes is written after theirs, bit by bit."""
+        """Handle events, and after each of them one piece of what was left over, for about TARGET seconds."""
         began = self.clock()
         waiting = len(self.heavy)
         self._light(began + TARGET)
-        if not self.draining:
-            if waiting and len(self.heavy) == waiting:
-                self._heavy(began)
-            elif self.heavy:  # one has just begun, with the first of what it sent
-                self.spent += LITTLE
-            self.draining = len(self.bulk) > 0 and (not self.heavy or self.spent > TARGET)
-            if self.draining:
-                self.spent = 0.0
+        self.begun = len(self.heavy) > waiting
+        self.used = self.clock() - began
+
+    def rest(self) -> None:
+        """What can wait for everybody else, after `flush` has written for them: heavy pieces, or the writing of what
+        they have produced.
+
+        Who sends one message to thousands costs more in one piece than all others together. So they are served first,
+        and then it is a piece's turn, or some of its receivers'."""
+        if self.draining:
+            self.drain(max(LITTLE, self.used))
+            return
+        if self.begun:  # one has just begun, with the first of what it sent
+            self.spent += LITTLE
+        elif self.heavy:
+            self._heavy(max(LITTLE, self.used))
+        self.draining = len(self.bulk) > 0 and (not self.heavy or self.spent > TARGET)
+        if self.draining:
+            self.spent = 0.0
 
     def _light(self, until: float) -> None:
         """The pieces of those who are not known to be heavy."""
@@ -123,14 +134,16 @@ class Turn(Writing):
                     break
         again.extend(later)
 
-    def _heavy(self, began: float) -> None:
-        """Pieces of heavy ones, for as long as the others have worked since `began`, or LITTLE."""
-        now = self.clock()
-        start = now
-        until = now + max(LITTLE, now - began)
-        while self.heavy and now < until:
+    def _heavy(self, budget: float) -> None:
+        """Pieces of heavy ones: one, and as many more as `budget` seconds are likely to be enough for."""
+        start = self.clock()
+        until = start + budget
+        now = start
+        took = 0.0
+        while self.heavy and now + took <= until:
             self._piece(self.heavy.popleft())
-            now = self.clock()
+            took = self.clock() - now
+            now += took
         self.spent += now - start
 
     def _piece(self, link: Link) -> None:

@@ -37,8 +37,8 @@ CHANGING: Final = frozenset(
 )
 """Commands that end in one of these words change something, also where they print rows."""
 NO_SECRETS: Final = frozenset(
-    "access action appid clientid file filter handlerid hook id identifier level module n name node plugin port proto "
-    "qos reason resourceid resourcetype role ruleid seconds tags topic type username value".split()
+    "access action appid clientid file filter group handlerid hook id identifier level module n name node place plugin "
+    "port priority proto qos reason resourceid resourcetype role ruleid seconds tags topic type username value".split()
 )
 """Placeholders in the usage of a command whose arguments may be shown. A list of what is secret would be one short."""
 

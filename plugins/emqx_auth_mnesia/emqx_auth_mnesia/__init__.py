@@ -1,14 +1,16 @@
-"""Users and access rows in the broker's own store: EMQX's emqx_auth_mnesia.
+"""Users and access rows in the broker's own store: EMQX's emqx_auth_mnesia, and roles and groups.
 
 `users` and `acl` hold the two tables, `hashing` the forms of passwords, `backup` reads EMQX's exports, `commands` adds
-`clientid`, `user` and `acl`, `api` the endpoints. Here is what joins them: settings, hooks, hand-over, and the methods
-for both.
+`clientid`, `user` and `acl`, `api` the endpoints. `roster` holds what EMQX does not have: `roles` for many, and the
+groups and `members` that have them; `taking`, `roster_commands` and `roster_api` are about these. Here is what joins
+them: settings, hooks, hand-over, and the methods for users and rows.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Literal
 
@@ -17,12 +19,16 @@ import trio
 
 from trioemqx.plugin import ClientInfo, Credentials, Plugin, PluginError, Secret, Verdict, hookimpl
 
-from . import commands
+from . import commands, roster_commands
 from .acl import KINDS as ACL_KINDS
 from .acl import Acl, Row, write_row
 from .api import AclApi, UsersApi
 from .backup import Entry, TakingTurns, by_name, read_acl, read_users, save_each
 from .hashing import MAX_ROUNDS, MIN_ROUNDS, fits, is_slow, keep
+from .roles import Limits
+from .roster import Roster
+from .roster_api import RosterApi
+from .taking import SECTIONS, Snapshot, Taking, export_rows, read_taking, snapshot
 from .users import KINDS, OK, Records, Users, is_text, write_user
 
 BAD_USERNAME_OR_PASSWORD = 0x86
@@ -47,6 +53,30 @@ class Mnesia:
     """Most access rows that are kept."""
     max_acl_rows_per_name: int = attrs.field(default=1000, validator=_positive)
     """Most access rows of one client or user."""
+    max_acl_roles: int = attrs.field(default=1000, validator=[_positive, attrs.validators.le(10_000)])
+    """Most roles that are kept."""
+    max_acl_rules_per_role: int = attrs.field(default=100, validator=[_positive, attrs.validators.le(1000)])
+    """Most access rules of one role."""
+    max_acl_groups: int = attrs.field(default=1000, validator=[_positive, attrs.validators.le(10_000)])
+    """Most groups that are kept."""
+    max_acl_roles_each: int = attrs.field(default=10, validator=[_positive, attrs.validators.le(100)])
+    """Most roles of one group, and most that one client or user holds directly."""
+    max_acl_members: int = attrs.field(default=200_000, validator=_positive)
+    """Most clients and users that are in groups or hold roles."""
+    max_acl_groups_per_member: int = attrs.field(default=10, validator=[_positive, attrs.validators.le(100)])
+    """Most groups that one client or user is in."""
+
+    @property
+    def limits(self) -> Limits:
+        """Those of roles and groups."""
+        return Limits(
+            roles=self.max_acl_roles,
+            rules=self.max_acl_rules_per_role,
+            groups=self.max_acl_groups,
+            holder=self.max_acl_roles_each,
+            members=self.max_acl_members,
+            groups_each=self.max_acl_groups_per_member,
+        )
 
 
 @attrs.frozen
@@ -90,15 +120,18 @@ class AuthMnesia(Plugin[Config]):
         settings = self.config.mnesia
         self.users = Users(self.context.table("users"), settings.max_users)
         self.acl = Acl(self.context.table("acl"), settings.max_acl_rows, settings.max_acl_rows_per_name)
+        self.roster = Roster(self.context.table, settings.limits, self.context.broker.forget_acl, self._now)
         self._threads = trio.CapacityLimiter(os.cpu_count() or 1)
         self._first: list[tuple[str, str, bytes]] = []
         await self.users.load()
         await self.acl.load()
+        await self.roster.load()
         await self._read_first()
         self._add_first()
         self._look_at_limits()
         commands.register(self.context, self)
-        served = (AclApi(self), UsersApi(self, "clientid"), UsersApi(self, "username"))
+        roster_commands.register(self.context, self.roster)
+        served = (AclApi(self), UsersApi(self, "clientid"), UsersApi(self, "username"), RosterApi(self.roster))
         self.context.http.serve(*(endpoint for api in served for endpoint in api.endpoints()))
 
     async def _read_first(self) -> None:
@@ -128,18 +161,23 @@ class AuthMnesia(Plugin[Config]):
         for count, limit, key in (
             (len(self.users), self.users.limit, "max_users"),
             (self.acl.count, self.acl.limit, "max_acl_rows"),
+            (len(self.roster.roles), self.roster.limits.roles, "max_acl_roles"),
+            (len(self.roster.groups), self.roster.limits.groups, "max_acl_groups"),
+            (len(self.roster.members.held), self.roster.limits.members, "max_acl_members"),
         ):
             if count > limit:
                 self.log.warning("%d entries are more than auth.mnesia.%s = %d; no more are added", count, key, limit)
 
     def export_state(self) -> object:
-        """At a reload: both tables, as they are now."""
-        return {"users": self.users.records, "acl": self.acl.groups}
+        """At a reload: the tables, as they are now."""
+        return {"users": self.users.records, "acl": self.acl.groups, "roster": self.roster.export_state()}
 
     def import_state(self, state: Any) -> None:
         """At a reload: what the generation before had, which is the store and what was changed since it was read."""
         self.users.records = state["users"]
         self.acl.adopt(state["acl"])
+        if "roster" in state:  # a generation from before there were roles has none to hand over
+            self.roster.import_state(state["roster"])
         self._add_first()
 
     # -- hooks -------------------------------------------------------------------------------------------------------
@@ -160,8 +198,14 @@ class AuthMnesia(Plugin[Config]):
 
     @hookimpl
     def client_check_acl_now(self, client: ClientInfo, action: str, topic: str) -> bool | None:
-        """The rows of the client identifier, then those of the user name, then those for all."""
-        return self.acl.check(client, action, topic)
+        """The rows of the client identifier, those of the user name, the roles of both, then the rows for all."""
+        check = self.acl.check
+        allowed = check("clientid", client.clientid, client, action, topic)
+        if allowed is None:
+            allowed = check("username", client.username, client, action, topic)
+        if allowed is None:
+            allowed = self.roster.check(client, action, topic)
+        return check("all", "", client, action, topic) if allowed is None else allowed
 
     async def _fits(self, kept: bytes, password: bytes) -> bool:
         if not is_slow(kept):
@@ -273,8 +317,12 @@ class AuthMnesia(Plugin[Config]):
         rows = (row for kind in ACL_KINDS for row in self.acl_rows(kind))
         return {"auth_mnesia": list(self.users.rows()), "acl_mnesia": [write_row(row) for row in rows]}
 
-    async def export_rows(self, member: str) -> AsyncGenerator[dict[str, object], None]:
-        """The rows of one of these members, with others having their turns."""
+    def export_roster(self) -> Snapshot:
+        """Roles, groups and members as they are now, for `export_rows`."""
+        return snapshot(self.roster)
+
+    async def export_rows(self, member: str, roster: Snapshot | None = None) -> AsyncGenerator[dict[str, object], None]:
+        """The rows of one of these members, or of one of `roster`, with others having their turns."""
         if member == "auth_mnesia":
             for kind in KINDS:
                 async for name, record in TakingTurns(list(self.users.records[kind].items())):
@@ -284,14 +332,22 @@ class AuthMnesia(Plugin[Config]):
                 async for name in TakingTurns(self.acl.names(kind)):
                     for row in list(self.acl_rows(kind, name)):
                         yield write_row(row)
+        elif member in SECTIONS:
+            async with aclosing(export_rows(roster or self.export_roster(), member)) as found:
+                async for kept in found:
+                    yield kept
 
     async def import_data(self, data: Mapping[str, object]) -> None:
-        """Take the users and access rows of an export: those of the same name are replaced, none goes. Also reads
-        `auth_clientid` and `auth_username` of older exports. Raises PluginError; nothing is changed then."""
-        users, rows = await read_users(data, self._now()), await read_acl(data, self._now())
+        """Take what an export has: what is of the same name is replaced, nothing goes. Also reads `auth_clientid` and
+        `auth_username` of older exports. Raises PluginError; nothing is changed then."""
+        now = self._now()
+        users, rows = await read_users(data, now), await read_acl(data, now)
+        roster = await read_taking(data, self.roster.limits, now)
         groups = await by_name(rows)
         records = await self._check_room(users, groups)
+        await self._check_roster(roster)
         with trio.CancelScope(shield=True):
+            await roster.take(self.roster)
             async for group in TakingTurns(list(groups.values())):  # the rows of a name in one step, users last
                 self.acl.insert(group)
             self.context.broker.forget_acl()
@@ -299,8 +355,15 @@ class AuthMnesia(Plugin[Config]):
                 self.users.records[kind].update(found)
             safe = await save_each(users, lambda user: self.users.save(*user[:2]), self.context.table("users"))
             safe = await save_each(rows, self.acl.save, self.context.table("acl")) and safe
+            safe = await roster.save(self.roster) and safe
         if not safe:
             raise PluginError(f"{self.context.name}: imported, but the store could not write it: see the log")
+
+    async def _check_roster(self, roster: Taking) -> None:
+        try:
+            await roster.check(self.roster)
+        except PluginError as error:
+            raise PluginError(f"{self.context.name}: {error}") from None
 
     async def _check_room(self, users: list[Entry], groups: Mapping[tuple[str, str], list[Row]]) -> Records:
         """The users by kind and name. Raises PluginError unless all of these can be added."""

@@ -28,6 +28,9 @@ KINDS: Final = ("clientid", "username", "all")
 ACTIONS: Final = {"pub": ("pub",), "sub": ("sub",), "pubsub": ("pub", "sub")}
 """What a row may be added for, and the rows that this makes."""
 ACCESS: Final = ("allow", "deny")
+PLACEHOLDERS: Final = frozenset({"%c", "%u"})
+MOVING: Final = PLACEHOLDERS | {"+", "#"}
+"""Levels that stand for others."""
 
 Group = dict[tuple[str, str], tuple[str, int]]
 """(access, Unix milliseconds) by (topic, action), the oldest first."""
@@ -67,19 +70,16 @@ class Acl:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def check(self, client: ClientInfo, action: str, topic: str) -> bool | None:
-        """What the first row that fits says; None when none does. `topic` is a topic name, or a subscription's filter
-        without share prefix."""
-        for kind, name in (("clientid", client.clientid), ("username", client.username), ("all", "")):
-            if name is None or name not in self.groups[kind]:
-                continue
-            ready = self._ready.get((kind, name))
-            if ready is None:
-                ready = self._ready[kind, name] = Ready(self.groups[kind][name])
-            allowed = ready.check(client, action, topic)
-            if allowed is not None:
-                return allowed
-        return None
+    def check(self, kind: str, name: str | None, client: ClientInfo, action: str, topic: str) -> bool | None:
+        """What the first row of a group says that fits; None when none does. `topic` is a topic name, or a
+        subscription's filter without share prefix."""
+        if name is None or name not in self.groups[kind]:
+            return None
+        ready = self._ready.get((kind, name))
+        if ready is None:
+            rows = reversed(self.groups[kind][name].items())
+            ready = self._ready[kind, name] = Ready((*row, access) for row, (access, _) in rows)
+        return ready.check(client, action, topic)
 
     def listing(self, kind: str, name: str) -> Iterator[Row]:
         """The rows of a group, the newest first."""
@@ -166,16 +166,20 @@ class Acl:
 
 
 class Ready:
-    """A group made ready to be asked: (filter, allow, whether it has `%c` or `%u`) by action, the newest first."""
+    """Rules, each (topic, action, access), made ready to be asked: (filter, its beginning without wildcards and
+    placeholders, allow, whether it has `%c` or `%u`) by action, the first one first."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, rules: Iterable[tuple[str, str, str]]) -> None:
         rows = [
-            (action, (topic, access == "allow", not {"%c", "%u"}.isdisjoint(topic.split("/"))))
-            for (topic, action), (access, _) in reversed(group.items())
+            (
+                ACTIONS[action],
+                (topic, plain_beginning(topic), access == "allow", not PLACEHOLDERS.isdisjoint(topic.split("/"))),
+            )
+            for topic, action, access in rules
         ]
-        self._publish = tuple(row for action, row in rows if action == "pub")
-        self._subscribe = tuple(row for action, row in rows if action == "sub")
-        self._depth = max(topic.count("/") for topic, _ in group)
+        self._publish = tuple(row for actions, row in rows if "pub" in actions)
+        self._subscribe = tuple(row for actions, row in rows if "sub" in actions)
+        self._depth = max((row[0].count("/") for _, row in rows), default=0)
 
     def check(self, client: ClientInfo, action: str, topic: str) -> bool | None:
         """What the first row says that fits.
@@ -185,7 +189,11 @@ class Ready:
         """
         near = shortened(topic, self._depth)
         wild = action == "subscribe" and is_wildcard(topic)
-        for filter, allow, own in self._publish if action == "publish" else self._subscribe:
+        head = plain_beginning(topic) if wild else topic
+        for filter, plain, allow, own in self._publish if action == "publish" else self._subscribe:
+            # Most rows are about something else, which is seen at once: there may be thousands.
+            if not head.startswith(plain) and (allow or not wild or not plain.startswith(head)):
+                continue
             fits = overlaps if wild and not allow else covers
             if not own:
                 if fits(filter, near):
@@ -195,6 +203,15 @@ class Ready:
             if filled is not None and fits(filled, shortened(topic, filled.count("/"))):
                 return allow
         return None
+
+
+def plain_beginning(filter: str) -> str:
+    """The levels before the first wildcard or placeholder."""
+    levels = filter.split("/")
+    for place, level in enumerate(levels):
+        if level in MOVING:
+            return "/".join(levels[:place])
+    return filter
 
 
 def shortened(topic: str, depth: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -28,16 +28,16 @@ async def read_users(data: Mapping[str, object], now: int) -> list[Entry]:
     def older(kind: str, row: dict[str, Any]) -> Entry:
         return _until(now, read_user({**row, "type": kind, "login": row.get(kind)}, now))
 
-    found = await _each(data, "auth_mnesia", newer)
+    found = await each_row(data, "auth_mnesia", newer)
     for kind in ("clientid", "username"):  # the two tables of EMQX before 4.1
-        found += await _each(data, f"auth_{kind}", partial(older, kind))
+        found += await each_row(data, f"auth_{kind}", partial(older, kind))
     return found
 
 
 async def read_acl(data: Mapping[str, object], now: int) -> list[Row]:
     """The access rows in an export. Raises PluginError that names the entry and what is wrong."""
     found: list[Row] = []
-    async for rows in TakingTurns(await _each(data, "acl_mnesia", lambda row: read_rows(_newer(data, row), now))):
+    async for rows in TakingTurns(await each_row(data, "acl_mnesia", lambda row: read_rows(_newer(data, row), now))):
         # A time in the future would put a row before all that are added from now on.
         found += [(*row[:-1], min(row[-1], now)) for row in rows]
     return found
@@ -54,7 +54,7 @@ async def by_name(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 class TakingTurns(Generic[T]):
     """Each of many, for `async for`; after a page of them it is other tasks' turn."""
 
-    def __init__(self, items: Sequence[T]) -> None:
+    def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
         self._taken = 0
 
@@ -100,7 +100,8 @@ def _kind(data: Mapping[str, object], row: Mapping[str, Any]) -> object:
     return row.get("type", data.get("auth.mnesia.as"))
 
 
-async def _each(data: Mapping[str, object], key: str, read: Callable[[dict[str, Any]], T]) -> list[T]:
+async def each_row(data: Mapping[str, object], key: str, read: Callable[[dict[str, Any]], T]) -> list[T]:
+    """The rows of a member of an export, read. Raises PluginError for one of which `read` raises it, or ValueError."""
     rows = data.get(key, [])
     if not isinstance(rows, list):
         raise PluginError(f"{key}: expected a list")
@@ -115,4 +116,6 @@ async def _each(data: Mapping[str, object], key: str, read: Callable[[dict[str, 
         except ValueError as error:
             hint = ' (an export of EMQX before 4.3 needs "auth.mnesia.as")' if str(error) == "type" else ""
             raise PluginError(f"{key}[{place}]: missing or not valid: {error}{hint}") from None
+        except PluginError as error:
+            raise PluginError(f"{key}[{place}]: {error}") from None
     return found

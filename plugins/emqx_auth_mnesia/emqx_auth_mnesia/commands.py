@@ -94,11 +94,11 @@ def _shown(store: AuthMnesia, kind: str, name: str) -> Iterator[str]:
 
 def _line(row: Row) -> str:
     kind, name, topic, action, access, _ = row
-    who = "$all" if kind == "all" else f"{kind} = {_quoted(name)}"
-    return f"Acl({who} topic = {_quoted(topic)} action = {action} access = {access})"
+    who = "$all" if kind == "all" else f"{kind} = {quoted(name)}"
+    return f"Acl({who} topic = {quoted(topic)} action = {action} access = {access})"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Text as Erlang prints a binary."""
     return f"<<{json.dumps(text, ensure_ascii=not text.isprintable())}>>"
 

@@ -11,7 +11,7 @@ import trio
 
 from trioemqx.services import formats
 from trioemqx.services.backup.folder import Draft
-from trioemqx.services.backup.importing import AUTH_PLUGIN, Turns
+from trioemqx.services.backup.importing import AUTH_PLUGIN, ROSTER, Turns
 from trioemqx.services.backup.reading import OURS
 from trioemqx.services.backup.rows import write_app, write_ban, write_user
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "4.4"
 """The form: what EMQX 4.4 imports."""
-SECTIONS: Final = ("rules", "resources", "blacklist", "apps", "users", "auth_mnesia", "acl_mnesia")
+SECTIONS: Final = ("rules", "resources", "blacklist", "apps", "users", "auth_mnesia", "acl_mnesia", *ROSTER)
 OF_RULES: Final = ("rules", "resources")
 _ENOUGH: Final = 128 * 1024
 """Bytes that are written in one go."""
@@ -31,11 +31,12 @@ Rows = AsyncGenerator[Mapping[str, Any], None]
 async def write_export(host: BackupHost, draft: Draft) -> None:
     """Write everything. Raises BackupError."""
     head = {"version": VERSION, "date": formats.local_time(host.wall())}
+    roster = _roster(host)
     held = bytearray(msgspec.json.encode(head)[:-1])
     for section in SECTIONS:
         held += b',"%s":[' % section.encode("ascii")
         first = True
-        async with aclosing(_rows(host, section)) as rows:
+        async with aclosing(_rows(host, section, roster)) as rows:
             async for row in rows:
                 held += b"" if first else b","
                 held += msgspec.json.encode(row)
@@ -60,7 +61,14 @@ def _ours(host: BackupHost) -> dict[str, object]:
     }
 
 
-async def _rows(host: BackupHost, section: str) -> Rows:
+def _roster(host: BackupHost) -> object:
+    """Roles, groups and members of one moment: they refer to each other. None while the plugin is not loaded."""
+    live = host.plugins.live.get(AUTH_PLUGIN)
+    instance: Any = live.instance if live is not None else None
+    return None if instance is None else instance.export_roster()
+
+
+async def _rows(host: BackupHost, section: str, roster: object) -> Rows:
     if section in OF_RULES:
         async with aclosing(host.rules.transfer.rows(section)) as rows:
             async for row in rows:
@@ -75,17 +83,17 @@ async def _rows(host: BackupHost, section: str) -> Rows:
         async for user in Turns(host.dashboard_users.entries()):
             yield write_user(user)
     else:
-        async with aclosing(_auth_rows(host, section)) as rows:
+        async with aclosing(_auth_rows(host, section, roster)) as rows:
             async for row in rows:
                 yield row
 
 
-async def _auth_rows(host: BackupHost, section: str) -> Rows:
-    """Users or access rows of clients; none while the plugin is not loaded."""
+async def _auth_rows(host: BackupHost, section: str, roster: object) -> Rows:
+    """Users, access rows or the like of clients; none while the plugin is not loaded."""
     live = host.plugins.live.get(AUTH_PLUGIN)
     if live is None:
         return
     instance: Any = live.instance
-    async with aclosing(instance.export_rows(section)) as rows:
+    async with aclosing(instance.export_rows(section, roster)) as rows:
         async for row in rows:
             yield row

@@ -35,8 +35,10 @@ T = TypeVar("T")
 PAGE: Final = 100
 """Rows that are handled in one go; then it is other tasks' turn."""
 AUTH_PLUGIN: Final = "emqx_auth_mnesia"
-AUTH: Final = ("auth_mnesia", "acl_mnesia", "auth_clientid", "auth_username")
-REPORTED: Final = ("rules", "resources", "auth_mnesia", "acl_mnesia")
+ROSTER: Final = ("acl_roles", "acl_groups", "acl_members")
+"""The plugin's roles and groups, which EMQX does not have and skips."""
+AUTH: Final = ("auth_mnesia", "acl_mnesia", "auth_clientid", "auth_username", *ROSTER)
+REPORTED: Final = ("rules", "resources", "auth_mnesia", "acl_mnesia", *ROSTER)
 WELL_KNOWN: Final = "public"
 """The secret and the password that every broker is shipped with."""
 HASHING: Final = 2

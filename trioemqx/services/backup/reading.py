@@ -22,6 +22,9 @@ LISTS: Final = (
     "acl_mnesia",
     "auth_clientid",
     "auth_username",
+    "acl_roles",
+    "acl_groups",
+    "acl_members",
 )
 OURS: Final = "trioemqx"
 HEADER: Final = ""

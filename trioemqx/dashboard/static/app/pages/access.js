@@ -1,4 +1,4 @@
-// Users of the built-in authentication and rows of the access list: the plugin emqx_auth_mnesia.
+// Users of the built-in authentication, rows of the access list, and roles and groups: the plugin emqx_auth_mnesia.
 import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
@@ -11,6 +11,8 @@ import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
 import { NeedsPlugin } from '../components/needs.js';
 import { Chains } from '../components/chain.js';
+import { Groups } from '../components/groups.js';
+import { Roles } from '../components/roles.js';
 
 const needs = (reload) => html`<${NeedsPlugin} name="emqx_auth_mnesia" reload=${reload} />`;
 
@@ -88,5 +90,7 @@ export default function Access() {
     ['username', t('access.byUser'), () => html`<${Users} kind="username" />`],
     ['clientid', t('access.byClient'), () => html`<${Users} kind="clientid" />`],
     ['acl', t('access.acl'), () => html`<${Acl} />`],
+    ['roles', t('access.roles'), () => html`<${Roles} needs=${needs} />`],
+    ['groups', t('access.groups'), () => html`<${Groups} needs=${needs} />`],
     ['chain', t('chain.title'), () => html`<${Chains} />`]]} />`;
 }
