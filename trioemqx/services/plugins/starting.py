@@ -80,7 +80,8 @@ class Starter:
             serving.gave_up,
         )
         await serving.nursery.start(run, name=f"plugin {generation.name}")
-        if generation.failure is not None:
+        failure = generation.failure
+        if failure is not None:
             await generation.end()
             serving.clean(generation, serving.live.get(generation.name))
-            raise PluginError(explain(generation)) from generation.failure
+            raise PluginError(explain(generation.found, failure)) from failure
