@@ -13,7 +13,7 @@ import time
 import pytest
 
 from trioemqx.errors import ConfigError
-from trioemqx.services import log_format, log_throttle, logs
+from trioemqx.services import log_format, log_queue, log_throttle, logs
 from trioemqx.services.log_format import ALERT, EMERGENCY, NOTICE, level_name, of_client
 from trioemqx.services.logs import LogSettings, setup
 from trioemqx.types import ClientInfo
@@ -373,7 +373,7 @@ def test_a_full_queue_drops_and_tells_how_much(begin):
 
 
 def test_close_does_not_wait_for_ever_for_a_stuck_pipe(begin, monkeypatch):
-    monkeypatch.setattr(logs, "STOP_SECONDS", 0.05)
+    monkeypatch.setattr(log_queue, "STOP_SECONDS", 0.05)
     console = Stuck()
     handle = begin(console, queue_size=2)
     for _ in range(5):
@@ -478,7 +478,7 @@ def test_close_leaves_the_logger_as_it_was(begin):
     assert (log.level, log.propagate, list(log.handlers)) == before
 
 
-@pytest.mark.parametrize("module", [logs, log_format, log_throttle])
+@pytest.mark.parametrize("module", [logs, log_format, log_queue, log_throttle])
 def test_logging_knows_no_trio(module):
     with open(module.__file__, encoding="utf-8") as source:
         tree = ast.parse(source.read())
