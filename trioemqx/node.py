@@ -124,7 +124,7 @@ class Node(Facade):
         self.session_store = make_session_store(config, self.broker, self.store, self.retained_store, wall)
         self.alarms = make_alarms(config, self.store, self.publish, wall)
         self.audit = AuditLog(self.store, audit_settings(config), wall=wall)
-        self.services = Services(self.alarms, self.broker.metrics)
+        self.services = Services(self.alarms, self.broker.metrics, self._gave_up)
 
         self.pump = Pump(self.broker, wall)
         self.pump_lives = True
@@ -367,6 +367,10 @@ class Node(Facade):
         self.failure = StoreError(f"the thread that writes the database crashed: {error!r}")
         self.failure.__cause__ = error
         self.stop()
+
+    def _gave_up(self, name: str, error: GaveUp) -> None:
+        """Something the broker can do without has crashed too often: the broker lives, without it."""
+        log.critical("%s; it stays off", error)
 
     def _count_session_end(self, client: ClientInfo, reason: str) -> None:
         """The `shutdown_count` of a session that had outlived its connection."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,19 +13,19 @@ if TYPE_CHECKING:
     from trioemqx.metrics import Metrics
     from trioemqx.services.alarms import Alarms
 
-log = logging.getLogger("trioemqx.node")
-
 Run = Callable[[], Awaitable[object]]
 
 
 class Services:
-    """Services by name, each supervised. While one is crashing the alarm `<service>_crashed` is raised."""
+    """Services by name, each supervised. While one is crashing the alarm `<service>_crashed` is raised; `gave_up` is
+    told of one that crashed too often and stays off."""
 
-    def __init__(self, alarms: Alarms, metrics: Metrics) -> None:
+    def __init__(self, alarms: Alarms, metrics: Metrics, gave_up: Callable[[str, GaveUp], object]) -> None:
         self.nursery: trio.Nursery | None = None
         """Where they run; None before the start."""
         self._alarms = alarms
         self._metrics = metrics
+        self._gave_up = gave_up
         self._runs: dict[str, Run] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
 
@@ -48,12 +47,12 @@ class Services:
         nursery.start_soon(self._service, name, name=f"service {name}")  # what a log calls a task that holds the loop
 
     async def _service(self, name: str) -> None:
-        """Something the broker can do without: when it gives up the alarm stays, and the broker lives."""
+        """Until it returns, or gives up: then its alarm stays."""
         with trio.CancelScope() as self._scopes[name]:
             try:
                 await self.supervised(name, self._runs[name])
             except GaveUp as error:
-                log.critical("%s; it stays off", error)
+                self._gave_up(name, error)
 
     async def supervised(self, name: str, run: Run) -> None:
         """Run until it returns, also through crashes. Raises GaveUp."""
