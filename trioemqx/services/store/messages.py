@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -27,20 +28,39 @@ def to_row(message: Message, at: int) -> dict[str, object]:
 
 def from_row(row: Mapping[str, Any]) -> tuple[Message, int]:
     """(message, `at`). `received` is left to the caller. Raises ValueError for anything that is no such row."""
-    if not all(isinstance(row.get(name), str) for name in (*TEXTS, "payload")):
-        raise ValueError("a text is missing")
-    if not all(isinstance(row.get(name), int) for name in (*NUMBERS, "at")) or row["qos"] not in (0, 1, 2):
-        raise ValueError("a number is missing or wrong")
-    message = Message(row["topic"], b64decode(row["payload"], validate=True))
-    for name in TEXTS + NUMBERS:
-        setattr(message, name, row[name])
+    message = Message(
+        _text(row, "topic"),
+        a2b_base64(_text(row, "payload"), strict_mode=True),
+        _number(row, "qos"),
+        publisher=_text(row, "publisher"),
+        timestamp=_number(row, "timestamp"),
+    )
+    if message.qos not in (0, 1, 2):
+        raise ValueError("qos is wrong")
+    message.peerhost = _text(row, "peerhost")
+    message.proto_ver = _number(row, "proto_ver")
+    at = _number(row, "at")
     username = row.get("username")
     if username is not None and not isinstance(username, str):
         raise ValueError("the user name is no text")
     message.username = username
     if "properties" in row:
         message.properties = _properties(row["properties"])
-    return message, row["at"]
+    return message, at
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is missing")
+    return value
+
+
+def _number(row: Mapping[str, Any], name: str) -> int:
+    value = row.get(name)
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is missing or no number")
+    return value
 
 
 def _plain(value: object) -> object:
@@ -66,4 +86,4 @@ def _properties(stored: Any) -> Properties:
 def _restored(name: str, value: Any) -> object:
     if name == "user_property":
         return [(str(key), str(text)) for key, text in value]
-    return b64decode(value["base64"], validate=True) if isinstance(value, dict) else value
+    return a2b_base64(value["base64"], strict_mode=True) if isinstance(value, dict) else value
