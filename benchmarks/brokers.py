@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from load import BROKER_CORE, BUILD, HERE, pinned
+from load import BUILD, CORES, HERE, pinned
 
 CHECKOUT = HERE.parent
 
@@ -57,7 +57,7 @@ class Broker:
         begin = time.monotonic()
         with (self.home / "log.txt").open("wb") as log:
             self.process = subprocess.Popen(
-                pinned(BROKER_CORE, command),
+                pinned(CORES.broker, command),
                 cwd=self.home,
                 env={**os.environ, **self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
@@ -159,9 +159,32 @@ max_conn_rate = 1000000
 max_connections = 1024000
 send_timeout = "10m"
 
-[management.listener]
+[{door}.listener]
 http = "127.0.0.1:{http_port}"
 """
+"""trioemqx without limits, so that it is compared with the others at its work and not at its politeness."""
+
+SHIPPED = """\
+[node]
+data_dir = "data"
+
+[log]
+to = "console"
+level = "error"
+
+[zone.external]
+allow_anonymous = true
+
+[listener.tcp.external]
+bind = "127.0.0.1:{port}"
+zone = "external"
+max_conn_rate = 1000
+max_connections = 1024000
+
+[{door}.listener]
+http = "127.0.0.1:{http_port}"
+"""
+"""trioemqx with the limits of `etc/emqx.toml`."""
 
 
 def sources(package: Path) -> str:
@@ -175,8 +198,9 @@ def sources(package: Path) -> str:
     return digest.hexdigest()
 
 
-def ours(name: str, python: Path, port: int, native: bool) -> Broker:
-    """trioemqx as `python` runs it: the compiled package installed there, or the sources of this checkout."""
+def ours(name: str, python: Path, port: int, native: bool, config: str = OURS, door: str = "management") -> Broker:
+    """trioemqx as `python` runs it: the compiled package installed there (`native`), or the sources of this checkout.
+    `config` is OURS or SHIPPED; its HTTP API is at the door `management` or `dashboard`. Raises Unavailable."""
     environment = {"PYTHONSAFEPATH": "1"} if native else {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(CHECKOUT)}
     script = (
         "import platform, trioemqx, trioemqx.core.session as m;"
@@ -195,7 +219,7 @@ def ours(name: str, python: Path, port: int, native: bool) -> Broker:
         raise Unavailable(f"{name}: {python} has trioemqx from other sources than this checkout: install it again")
     command = [str(python), "-m", "trioemqx", "start", "--config", "emqx.toml"]
     broker = Broker(name, f"trioemqx {version}, Python {runtime}", port, command, environment, http_port=free_port())
-    return _with_config(broker, "emqx.toml", OURS.format(port=port, http_port=broker.http_port))
+    return _with_config(broker, "emqx.toml", config.format(port=port, http_port=broker.http_port, door=door))
 
 
 MOSQUITTO = """\

@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
     options = parser.parse_args()
-    setattr(brokers, "BROKER_CORE", -1)  # no core has this number, so it is tied to none  # noqa: B010
+    load.CORES.broker = None
     try:
         rows = measure(find_brokers(options.python), options.rounds, options.seconds)
     except (Unavailable, LoadFailed) as error:

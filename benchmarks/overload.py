@@ -47,29 +47,8 @@ FLOOD = 500
 NEWCOMER = 0.1
 """Seconds between clients who just want to connect, during the flood."""
 
-CORES = (load.BROKER_CORE, load.LOAD_CORE)
-ANY = (-1, -1)
-
-CONFIG = """\
-[node]
-data_dir = "data"
-
-[log]
-to = "console"
-level = "error"
-
-[zone.external]
-allow_anonymous = true
-
-[listener.tcp.external]
-bind = "127.0.0.1:{port}"
-zone = "external"
-max_conn_rate = 1000
-max_connections = 1024000
-
-[management.listener]
-http = "127.0.0.1:{http_port}"
-"""
+APART = load.Cores()
+ANYWHERE = load.Cores(load=None, broker=None)
 
 
 def publish(port: int, seconds: float, results: multiprocessing.Queue[float]) -> None:
@@ -282,22 +261,21 @@ def millis(seconds: list[float], *shares: float) -> str:
     return " / ".join(f"{ordered[int((len(ordered) - 1) * share)] * 1000:.0f}" for share in shares) + " ms"
 
 
-def use(broker_core: int, load_core: int) -> None:
-    """Tie what is started from now on, and this process, to a core each. -1 is no core's number and ties nothing."""
-    setattr(brokers, "BROKER_CORE", broker_core)  # noqa: B010
-    setattr(load, "LOAD_CORE", load_core)  # noqa: B010
-    os.sched_setaffinity(0, {load_core} if load_core >= 0 else range(os.cpu_count() or 1))
+def use(cores: load.Cores) -> None:
+    """Tie what is started from now on, and this process, to these cores."""
+    load.CORES.broker, load.CORES.load = cores.broker, cores.load
+    os.sched_setaffinity(0, range(os.cpu_count() or 1) if cores.load is None else {cores.load})
 
 
 def measure(broker: Broker, options: argparse.Namespace) -> list[list[str]]:
     """Rows of the table; each kind has a broker of its own."""
     rows = []
     for kind, cores in (
-        (partial(slow_receivers, broker, options.slow, options.seconds), CORES),
-        (partial(connections, broker, options.seconds), ANY),
-        (partial(storm, broker, options.crowd, options.seconds), ANY),
+        (partial(slow_receivers, broker, options.slow, options.seconds), APART),
+        (partial(connections, broker, options.seconds), ANYWHERE),
+        (partial(storm, broker, options.crowd, options.seconds), ANYWHERE),
     ):
-        use(*cores)
+        use(cores)
         broker.start()
         try:
             rows += kind()
@@ -318,8 +296,7 @@ def main() -> int:
     brokers.raise_file_limit()
     options.crowd = min(options.crowd, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
     try:
-        broker = brokers.ours("overload", options.python, brokers.free_port(), native=True)
-        (broker.home / "emqx.toml").write_text(CONFIG.format(port=broker.port, http_port=broker.http_port))
+        broker = brokers.ours("overload", options.python, brokers.free_port(), native=True, config=brokers.SHIPPED)
         rows = measure(broker, options)
     except (Unavailable, LoadFailed, OSError) as error:
         print(error, file=sys.stderr)

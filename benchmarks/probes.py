@@ -222,7 +222,7 @@ def in_process(broker: Broker, script: str) -> dict[str, float]:
     path = str(Path(__file__).resolve().with_name(script))
     environment = {**os.environ, **broker.environment}
     done = subprocess.run(
-        load.pinned(load.BROKER_CORE, [broker.command[0], path]),
+        load.pinned(load.CORES.broker, [broker.command[0], path]),
         env=environment,
         capture_output=True,
         text=True,

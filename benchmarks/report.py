@@ -59,9 +59,9 @@ def heading(brokers: Sequence[Broker], rounds: int, seconds: int) -> str:
 
 Written by `benchmarks/run.py` on {time.strftime("%Y-%m-%d")}.
 
-Machine: {machine()}. Load generator on core {load.LOAD_CORE}, each broker on core {load.BROKER_CORE}, payload 64 bytes,
-{rounds} alternating rounds of {seconds} s, medians. Figures of a shared machine swing: read the columns against each
-other.
+Machine: {machine()}. Load generator on core {load.CORES.load}, each broker on core {load.CORES.broker}, payload
+64 bytes, {rounds} alternating rounds of {seconds} s, medians. Figures of a shared machine swing: read the columns
+against each other.
 
 {versions}
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import brokers
+import load
 from brokers import Broker, Unavailable
 from client import Client, packet, publish_frame, text
 from report import markdown, short
@@ -206,7 +207,7 @@ def main() -> int:
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="interpreter with trioemqx compiled")
     parser.add_argument("--messages", type=int, default=10_000_000)
     options = parser.parse_args()
-    setattr(brokers, "BROKER_CORE", -1)  # no core has this number, so it is tied to none  # noqa: B010
+    load.CORES.broker = None
     try:
         broker = brokers.ours("scale", options.python, brokers.free_port(), native=True)
         config = broker.home / "emqx.toml"

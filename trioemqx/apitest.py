@@ -51,16 +51,35 @@ async def ask(
     headers: Mapping[str, str],
     peer: str,
 ) -> ApiAnswer:
-    """One request to an ASGI application."""
-    whole = path[1:] if path.startswith("//") else f"/api/v4{path}"
-    raw_path, _, query = whole.partition("?")
+    """One request to an ASGI application. `path` is below `/api/v4`, or from the root when it begins with two slashes;
+    `body` is sent as JSON, `raw` as it is; `auth` is `name:secret`."""
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     if auth is not None:
         pairs.append((b"authorization", b"Basic " + base64.b64encode(auth.encode())))
     if content:
         pairs.append((b"content-length", str(len(content)).encode()))
-    scope = {
+    sent: list[Mapping[str, Any]] = []
+    waiting = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Mapping[str, Any]:
+        if not waiting:
+            await trio.sleep_forever()
+        return waiting.pop()
+
+    async def send(event: Mapping[str, Any]) -> None:
+        sent.append(event)
+
+    await app(_scope(method, path, pairs, peer), receive, send)
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return ApiAnswer(sent[0]["status"], found, b"".join(event.get("body", b"") for event in sent[1:]))
+
+
+def _scope(method: str, path: str, headers: list[tuple[bytes, bytes]], peer: str) -> dict[str, Any]:
+    """What ASGI says of a request before its body."""
+    whole = path[1:] if path.startswith("//") else f"/api/v4{path}"
+    raw_path, _, query = whole.partition("?")
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -70,24 +89,8 @@ async def ask(
         "raw_path": raw_path.encode("ascii"),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": pairs,
+        "headers": headers,
         "client": (peer, 50000),
         "server": ("127.0.0.1", 8081),
         "extensions": {},
     }
-    sent: list[Mapping[str, Any]] = []
-
-    unread = [True]
-
-    async def receive() -> Mapping[str, Any]:
-        if not unread:
-            await trio.sleep_forever()
-        unread.clear()
-        return {"type": "http.request", "body": content, "more_body": False}
-
-    async def send(event: Mapping[str, Any]) -> None:
-        sent.append(event)
-
-    await app(scope, receive, send)
-    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return ApiAnswer(sent[0]["status"], found, b"".join(event.get("body", b"") for event in sent[1:]))

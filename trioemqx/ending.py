@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from trioemqx.errors import ReasonCode
+
 if TYPE_CHECKING:
     from trioemqx.api.service import ApiService
     from trioemqx.core.broker import Broker
@@ -38,7 +40,7 @@ SAVING: Final = 10.0
 """Seconds the last resort leaves the store."""
 HELD: Final = 70
 """Exit code when the event loop is held, so that nothing more could be written."""
-SHUTTING_DOWN: Final = 0x8B
+SHUTTING_DOWN: Final = ReasonCode.SERVER_SHUTTING_DOWN.value
 
 
 class Ending(Protocol):

@@ -7,8 +7,8 @@
 
 What it yields is the facade: publish, subscribe, kick, look at clients, metrics and stats.
 
-What each part is told by the configuration is in `wiring`. Long, because the tree of a node's tasks and the order in
-which they start and end are one thing.
+What each part is told by the configuration is in `wiring` and `guards`. Long, because here is the one place where all
+parts meet: how they are made, in which order they start, and what a reload tells them.
 """
 
 from __future__ import annotations
@@ -33,23 +33,21 @@ from trioemqx.config.show import diff
 from trioemqx.core.channel import Channel
 from trioemqx.errors import ConfigError, ListenerError
 from trioemqx.facade import Facade
-from trioemqx.listeners.gate import Gate
-from trioemqx.listeners.limits import LimitWatch
+from trioemqx.guards import Guards
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.manager import ListenerManager
-from trioemqx.listeners.overload import Congestion, enforce_shutdown_policy
+from trioemqx.listeners.overload import enforce_shutdown_policy
 from trioemqx.listeners.pump import Pump
-from trioemqx.listeners.shedding import Shedding
 from trioemqx.rules import commands as rule_commands
 from trioemqx.rules.engine import RuleEngine
 from trioemqx.services import sweeper, systopics
 from trioemqx.services.access import AccessService
-from trioemqx.services.alarms import Alarms
 from trioemqx.services.applications import Applications
 from trioemqx.services.audit import AuditLog
 from trioemqx.services.backup import Backup
 from trioemqx.services.banned import Banned
+from trioemqx.services.branch import Services
 from trioemqx.services.commands import Commands
 from trioemqx.services.ctl import add_all
 from trioemqx.services.ctlserver import CtlServer
@@ -57,21 +55,15 @@ from trioemqx.services.dashboard_users import DashboardUsers
 from trioemqx.services.evict import Evictor
 from trioemqx.services.flapping import Flapping
 from trioemqx.services.http.egress import egress_of, enforce
-from trioemqx.services.lag_guard import LagGuard
-from trioemqx.services.loopwatch import LoopWatch
-from trioemqx.services.memory_guard import MemoryGuard
-from trioemqx.services.memory_probe import SystemMemory
-from trioemqx.services.monitor import Monitor, SystemProbe
 from trioemqx.services.overrides import Overrides
 from trioemqx.services.plugins import HookRegistry
 from trioemqx.services.plugins.errors import BadSettings
 from trioemqx.services.plugins.manager import PluginManager
 from trioemqx.services.plugins.uploading import Uploading
-from trioemqx.services.queue_watch import QueueWatch
 from trioemqx.services.retained_store import RetainedStore
 from trioemqx.services.stats import StatsKeeper
 from trioemqx.services.store.protocol import Store, StoreError
-from trioemqx.services.supervise import GaveUp, open_nursery, supervise
+from trioemqx.services.supervise import GaveUp, open_nursery
 from trioemqx.services.web import Routes
 from trioemqx.types import ClientInfo
 from trioemqx.wiring import (
@@ -83,16 +75,14 @@ from trioemqx.wiring import (
     audit_settings,
     changed_services,
     flapping_policy,
-    lag_settings,
     log_crash,
     log_receiver_crash,
     log_refused,
+    make_alarms,
     make_broker,
+    make_gate,
     make_session_store,
     make_store,
-    max_connections,
-    memory_settings,
-    monitor_settings,
     opened,
     prepare,
     watch_store,
@@ -108,8 +98,9 @@ log = logging.getLogger("trioemqx.node")
 class Node(Facade):
     """One running broker, and the way to it for everybody else. Made by `open_broker` only.
 
-    `broker` is the synchronous core; `alarms`, `banned`, `hooks`, `plugins`, `rules`, `commands`, `listeners`, `store`
-    and `cluster` are its services. `data_dir` is where it writes.
+    `broker` is the synchronous core; `alarms`, `banned`, `hooks`, `plugins`, `rules`, `commands`, `listeners`, `store`,
+    `cluster` and others are around it; `services` are what runs in the background. `data_dir` is where it writes.
+    `wall` gives seconds since 1970; with `in_memory` it opens no sockets and no files.
     """
 
     def __init__(self, config: Config, wall: Callable[[], float], in_memory: bool) -> None:
@@ -117,79 +108,72 @@ class Node(Facade):
         self.wall = wall
         self.started_at = trio.current_time()
         self.stopping = trio.Event()
+        self.ready = False
+        self.failure: BaseException | None = None
+        self.data_dir = Path(config.node.data_dir)
+        self._in_memory = in_memory
+
         self.store: Store = make_store(config, in_memory)
         self.hooks = HookRegistry()
         self.banned = Banned(self.store, self.kick, wall)
         self.flapping = Flapping(self.banned, flapping_policy(config), wall)
         self.access = AccessService(self.hooks.compiled, self.banned, self.flapping, wall)
-        self.broker = make_broker(config, self.access)
+        self.broker = make_broker(config, self.access, self.hooks.compiled)
         self.evictor = Evictor(self.banned, self.broker)
         self.retained_store = RetainedStore(self.broker, self.store, wall)
         self.session_store = make_session_store(config, self.broker, self.store, self.retained_store, wall)
-        self.broker.hooks = self.hooks.compiled
-        self.hooks.metrics = self.broker.metrics
-        self.alarms = Alarms(
-            config.node.name, self.store, self.publish, alarm_settings(config), wall=wall, now=trio.current_time
-        )
-        self.broker.retaining = 0  # until the plugin emqx_retainer wants it
+        self.alarms = make_alarms(config, self.store, self.publish, wall)
         self.audit = AuditLog(self.store, audit_settings(config), wall=wall)
+        self.services = Services(self.alarms, self.broker.metrics, self._gave_up)
+
+        self.pump = Pump(self.broker, wall)
+        self.pump_lives = True
+        self.gate = make_gate(config, self.pump)
+        listeners = [] if in_memory else config.listeners
+        self.listeners = ListenerManager(listeners, self.broker.zones, self.pump, self.access, self.gate)
+        self.guards = Guards(config, self.alarms, self.broker, self.pump, self.gate, self.listeners, self.publish)
+        self.loop_watch = self.guards.loop_watch
+        self.cluster: ClusterEngine = LocalEngine(config.node.name)
+        self._connections: trio.Nursery | None = None
+        self._inside: dict[str, Listener] = {}
+
         self.applications = Applications(self.store, wall)
         self.dashboard_users = DashboardUsers(self.store)
         self.web_routes = Routes()
         self.api: ApiService | None = None
         self._opening_api = trio.Lock()
-        enforce(egress_of(config))
-        self.ready = False
-        self.gauges: dict[str, Callable[[], int]] = {}
+
         self.commands = Commands()
-        self.commands.on_end = self.audit.record_command
-        self.data_dir = Path(config.node.data_dir)
+        self.gauges: dict[str, Callable[[], int]] = {}
+        self.stats_keeper = StatsKeeper(self._gauges)
         self.rules = RuleEngine(self)
-        self.gauges["resources"] = lambda: len(self.rules.resources)
         self.plugins = PluginManager(self, self.hooks, config, inline=in_memory)
         self.uploading = Uploading(self.plugins)
+        self.overrides = Overrides(self)
+        self.backup = Backup(self)
+        self._saved: trio.Event | None = None
+        self._join()
+
+    def _join(self) -> None:
+        """Tell the parts of each other, where one is called by another that knows nothing of it."""
+        enforce(egress_of(self.config))
+        self.hooks.metrics = self.broker.metrics
+        self.broker.forward = lambda name, message: self.cluster.forward(name, encode_pack([message]))
+        self.broker.on_receiver_crash = log_receiver_crash
+        self.broker.on_refused = log_refused
+        self.broker.registry.on_session_end = self._count_session_end
+        self.pump.commit = self.session_store.commit
+        self.pump.turn.crashed = log_crash
+        self.pump.tell_time()
+        self.gauges["resources"] = lambda: len(self.rules.resources)
+        self.commands.on_end = self.audit.record_command
+        add_all(self.commands, self)
+        rule_commands.add_to(self.commands, self.rules)
         engine, dashboard = self.plugins.built_in["emqx_rule_engine"], self.plugins.built_in["emqx_dashboard"]
         engine.turn = self.rules.switch
         dashboard.turn, dashboard.renew = self._turn_dashboard, self._renew_dashboard
         for part in self.plugins.built_in.values():
             part.read = self._read_again
-        self.overrides = Overrides(self)
-        self.backup = Backup(self)
-        add_all(self.commands, self)
-        rule_commands.add_to(self.commands, self.rules)
-        self.stats_keeper = StatsKeeper(self._gauges)
-        self.pump = Pump(self.broker, wall)
-        self.pump.commit = self.session_store.commit
-        self.cluster: ClusterEngine = LocalEngine(config.node.name)
-        self.broker.forward = lambda name, message: self.cluster.forward(name, encode_pack([message]))
-        limits = config.limits
-        self.gate = Gate(self.pump, max_connections(config), limits.max_unauthenticated, limits.max_connect_packet_size)
-        apply_gate(self.gate, config)
-        self.listeners = ListenerManager(
-            [] if in_memory else config.listeners, self.broker.zones, self.pump, self.access, self.gate
-        )
-        self.monitor = Monitor(self.alarms, SystemProbe(), monitor_settings(config))
-        self.loop_watch = LoopWatch(self.publish, config.node.name, config.sysmon.long_schedule)
-        self.congestion = Congestion(self.alarms)
-        self.limit_watch = LimitWatch(self.alarms, self.gate, self.listeners, config.overload.descriptor_reserve)
-        self.memory_guard = MemoryGuard(self.alarms, SystemMemory(), Shedding(self.pump), memory_settings(config))
-        self.lag_guard = LagGuard(self.alarms, self.broker.pressure, lag_settings(config))
-        self.queue_watch = QueueWatch(self.alarms, self.broker, config.overload.queue_alarms)
-        self._in_memory = in_memory
-        self._connections: trio.Nursery | None = None
-        self._services: trio.Nursery | None = None
-        self._runs: dict[str, Callable[[], Awaitable[object]]] = {}
-        self._scopes: dict[str, trio.CancelScope] = {}
-        self.failure: BaseException | None = None
-        self.pump_lives = True
-        self._saving = False
-        self._saved = trio.Event()
-        self._inside: dict[str, Listener] = {}
-        self.pump.turn.crashed = log_crash
-        self.broker.on_receiver_crash = log_receiver_crash
-        self.broker.on_refused = log_refused
-        self.broker.registry.on_session_end = self._count_session_end
-        self.pump.tell_time()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -205,8 +189,8 @@ class Node(Facade):
         changes = diff(self.config, config)
         problems = [f"{change.key}: needs a restart" for change in changes if not change.live]
         problems += self._take(config)
-        if self._services is not None:
-            self._services.start_soon(self._configure_plugins, config)
+        if self.services.nursery is not None:
+            self.services.nursery.start_soon(self._configure_plugins, config)
         return problems
 
     def read_config(self, saved: Mapping[str, object]) -> Config:
@@ -255,19 +239,14 @@ class Node(Facade):
         self.flapping.policy = flapping_policy(config)
         apply_gate(self.gate, config)
         self.alarms.settings = alarm_settings(config)
-        self.monitor.settings = monitor_settings(config)
-        self.loop_watch.threshold = config.sysmon.long_schedule
-        self.memory_guard.settings = memory_settings(config)
-        self.lag_guard.settings = lag_settings(config)
-        self.queue_watch.most = config.overload.queue_alarms
-        self.limit_watch.reserve = config.overload.descriptor_reserve
+        self.guards.configure(config)
         apply_broker(self.broker, config)
         enforce(egress_of(config))
         self.audit.settings = audit_settings(config)
         self.rules.configure()
         apply_log_level(before, config)
         for name in changed_services(before, config):
-            self._restart(name)
+            self.services.restart(name)
 
     def stop(self) -> None:
         """Ask the node to drain and end; `open_broker`'s block does the rest."""
@@ -336,15 +315,21 @@ class Node(Facade):
             self.api.renew_dashboard()
 
     async def _start(self, root: trio.Nursery) -> None:
-        self._services = await root.start(open_nursery)
+        """Start everything that runs beside `run` itself."""
+        services = await root.start(open_nursery)
         self._connections = await root.start(open_nursery)
-        root.start_soon(self._vital, "pump", partial(self._supervised, "pump", self.pump.run))
-        accept = partial(self.listeners.run, self._connections, self._service_crashed)
-        root.start_soon(self._vital, "listeners", accept)
-        sweep = partial(sweeper.run, self.broker, self._check_link, self.congestion.settle)
-        root.start_soon(self._vital, "sweeper", partial(self._supervised, "sweeper", sweep))
+        supervised = self.services.supervised
+        root.start_soon(self._vital, "pump", partial(supervised, "pump", self.pump.run), name="pump")
+        accept = partial(self.listeners.run, self._connections, self.services.crashed)
+        root.start_soon(self._vital, "listeners", accept, name="listeners")
+        sweep = partial(sweeper.run, self.broker, self._check_link, self.guards.congestion.settle)
+        root.start_soon(self._vital, "sweeper", partial(supervised, "sweeper", sweep), name="sweeper")
+        self.services.start(services, self._what_runs())
+
+    def _what_runs(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """The services, by name; all of them the broker can do without for a while."""
         topics = systopics.SysTopics(self, self.started_at, wall=self.wall, wanted=self._wanted)
-        self._runs = {
+        runs: dict[str, Callable[[], Awaitable[object]]] = {
             "wills": partial(sweeper.settle_wills, self.broker),
             "stats": self.stats_keeper.run,
             "banned": self.banned.run,
@@ -354,26 +339,18 @@ class Node(Facade):
             "session_store": self.session_store.run,
             "queue_pager": self.session_store.page,
             "sys_topics": lambda: topics.run(self.config.broker.sys_interval, self.config.broker.sys_heartbeat),
-            "monitor_cpu": self.monitor.run_cpu,
-            "monitor_memory": self.monitor.run_memory,
-            "monitor_processes": self.monitor.run_processes,
-            "loop_watch": self.loop_watch.run,
-            "limit_watch": self.limit_watch.run,
-            "memory_guard": self.memory_guard.run,
-            "lag_guard": self.lag_guard.run,
-            "queue_watch": self.queue_watch.run,
+            **self.guards.services(),
             "rules": self.rules.run,
         }
         if not self._in_memory:
             ctl = CtlServer(self.commands, self.data_dir)
             with suppress(OSError):  # its service says why, and tries again
                 ctl.open()
-            self._runs["ctl"] = ctl.run
+            runs["ctl"] = ctl.run
         if self.api is not None and self.api.servers:
-            self._runs["api"] = self.api.run
-            self._runs["dashboard_samples"] = self.api.dashboard.sampler.run
-        for name in self._runs:
-            self._services.start_soon(self._service, name)
+            runs["api"] = self.api.run
+            runs["dashboard_samples"] = self.api.dashboard.sampler.run
+        return runs
 
     async def _vital(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Something the broker cannot live without: when it gives up the node drains and ends."""
@@ -391,35 +368,9 @@ class Node(Facade):
         self.failure.__cause__ = error
         self.stop()
 
-    async def _service(self, name: str) -> None:
-        """Something the broker can do without: when it gives up the alarm stays, and the broker lives."""
-        with trio.CancelScope() as self._scopes[name]:
-            try:
-                await self._supervised(name, self._runs[name])
-            except GaveUp as error:
-                log.critical("%s; it stays off", error)
-
-    def _restart(self, name: str) -> None:
-        """End a service and start it with its new settings."""
-        if self._services is not None and name in self._scopes:
-            self._scopes[name].cancel()
-            self._services.start_soon(self._service, name)
-
-    async def _supervised(self, name: str, run: Callable[[], Awaitable[object]]) -> None:
-        await supervise(
-            name,
-            run,
-            metrics=self.broker.metrics,
-            on_crash=self._service_crashed,
-            on_recovered=self._service_recovered,
-        )
-
-    def _service_crashed(self, name: str, error: BaseException) -> None:
-        self.alarms.activate(f"{name}_crashed", {"error": f"{type(error).__name__}: {error}"})
-
-    def _service_recovered(self, name: str) -> None:
-        if self.alarms.is_active(f"{name}_crashed"):
-            self.alarms.deactivate(f"{name}_crashed")
+    def _gave_up(self, name: str, error: GaveUp) -> None:
+        """Something the broker can do without has crashed too often: the broker lives, without it."""
+        log.critical("%s; it stays off", error)
 
     def _count_session_end(self, client: ClientInfo, reason: str) -> None:
         """The `shutdown_count` of a session that had outlived its connection."""
@@ -434,7 +385,7 @@ class Node(Facade):
             return
         self.pump.turn.check(link)
         if channel.zone.conn_congestion_alarm:
-            self.congestion.check(link)
+            self.guards.congestion.check(link)
         if not channel.closing:
             enforce_shutdown_policy(link)
 
@@ -451,10 +402,10 @@ class Node(Facade):
 
     async def save(self) -> None:
         """Write what is not on disk yet and close the store. Whoever comes second waits for the first."""
-        if self._saving:
+        if self._saved is not None:
             await self._saved.wait()
             return
-        self._saving = True
+        self._saved = trio.Event()
         try:
             await self.retained_store.close()
             await self.session_store.close()

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import keyword
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def plugin_new(name: str, folder: Path) -> None:
         write(target, name)
     except OSError as error:
         _fail(f"{error.filename or target}: {error.strerror}")
-    for line in next_steps(target, name):
+    for line in next_steps(target, name, program()):
         click.echo(line)
 
 
@@ -129,15 +130,22 @@ def write(target: Path, name: str) -> None:
         file.write_text(text, "utf-8")
 
 
-def next_steps(target: Path, name: str) -> list[str]:
+def program() -> str:
+    """What is typed to call this command once more: it need not be on the PATH, as in a checkout."""
+    if shutil.which("trioemqx") is not None:
+        return "trioemqx"
+    return sys.argv[0] if Path(sys.argv[0]).name == "trioemqx" else f"{sys.executable} -m trioemqx"
+
+
+def next_steps(target: Path, name: str, program: str) -> list[str]:
     """What to do with it."""
     found = target.parent == Path("plugins")
     where = "  # finds it when it runs in this folder" if found else ""
-    lines = [f"{target} is a plugin that works. What next:", f"  trioemqx plugin test {target}"]
+    lines = [f"{target} is a plugin that works. What next:", f"  {program} plugin test {target}"]
     if not found:
         lines.append(f'  in etc/emqx.toml:  [plugins]  dirs = ["{target.resolve()}"]')
-    lines += [f"  trioemqx start{where}", f"  trioemqx ctl plugins load {name}"]
-    lines += [f"  edit {target / name}.py", f"  trioemqx ctl plugins reload {name}"]
+    lines += [f"  {program} start{where}", f"  {program} ctl plugins load {name}"]
+    lines += [f"  edit {target / name}.py", f"  {program} ctl plugins reload {name}"]
     return lines
 
 

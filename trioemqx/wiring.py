@@ -22,15 +22,17 @@ from trioemqx.core.broker import Broker
 from trioemqx.core.subscription import Receiver
 from trioemqx.core.zone import Zone
 from trioemqx.errors import ListenerError, PacketError
+from trioemqx.hooks import Hooks
 from trioemqx.listeners.gate import Gate
 from trioemqx.listeners.link import Link
+from trioemqx.listeners.pump import Pump
 from trioemqx.services.access import AccessService
 from trioemqx.services.alarms import STORE_DAMAGED, STORE_FAILED, STORE_LOG_LARGE, Alarms, AlarmSettings
 from trioemqx.services.audit import AuditSettings
 from trioemqx.services.certificates import ensure_self_signed
 from trioemqx.services.flapping import FlappingPolicy
 from trioemqx.services.lag_guard import LagSettings
-from trioemqx.services.log_format import level_number
+from trioemqx.services.log_format import level_number, of_client
 from trioemqx.services.memory_guard import MemorySettings
 from trioemqx.services.monitor import MonitorSettings
 from trioemqx.services.retained_store import RetainedStore
@@ -39,7 +41,7 @@ from trioemqx.services.store.memory import MemoryStore
 from trioemqx.services.store.protocol import Store
 from trioemqx.services.store.sqlite import SqliteStore
 from trioemqx.services.zones import build_zone
-from trioemqx.types import ClientInfo
+from trioemqx.types import ClientInfo, Message
 
 log = logging.getLogger("trioemqx.node")
 
@@ -129,16 +131,29 @@ def watch_store(store: Store, alarms: Alarms, on_crash: Callable[[Exception], ob
         alarms.activate(STORE_DAMAGED, {"file": file, "moved_to": store.moved_to})
 
 
-def make_broker(config: Config, access: AccessService) -> Broker:
-    """The core of a node, with its settings and zones."""
-    broker = Broker(
-        access,
-        node=config.node.name,
-        version=trioemqx.__version__,
-    )
-    apply_broker(broker, config)
+def make_broker(config: Config, access: AccessService, hooks: Hooks) -> Broker:
+    """The core of a node, with its settings, zones and hooks."""
+    broker = Broker(access, node=config.node.name, version=trioemqx.__version__)
+    broker.hooks = hooks
+    broker.retaining = 0  # until the plugin emqx_retainer wants it
     broker.zones = all_zones(config)
+    apply_broker(broker, config)
     return broker
+
+
+def make_alarms(
+    config: Config, store: Store, publish: Callable[[Message], object], wall: Callable[[], float]
+) -> Alarms:
+    """Alarms that are kept in a store and told to subscribers."""
+    return Alarms(config.node.name, store, publish, alarm_settings(config), wall=wall, now=trio.current_time)
+
+
+def make_gate(config: Config, pump: Pump) -> Gate:
+    """The limits on sockets."""
+    limits = config.limits
+    gate = Gate(pump, max_connections(config), limits.max_unauthenticated, limits.max_connect_packet_size)
+    apply_gate(gate, config)
+    return gate
 
 
 def apply_broker(broker: Broker, config: Config) -> None:
@@ -274,14 +289,13 @@ def lag_settings(config: Config) -> LagSettings:
 def log_crash(link: Link, error: Exception) -> None:
     """A bug ended one connection."""
     channel = link.channel
-    extra = {} if channel is None else {"clientid": channel.info.clientid, "peername": channel.info.peername}
-    log.error("connection crashed", exc_info=error, extra=extra)
+    client = None if channel is None else channel.info
+    log.error("connection crashed", exc_info=error, extra=of_client(client))
 
 
 def log_refused(client: ClientInfo, error: PacketError) -> None:
     """A client broke a rule."""
-    extra = {"clientid": client.clientid, "peername": client.peername}
-    log.debug("refused with 0x%02x: %s", error.code, error.text, extra=extra)
+    log.debug("refused with 0x%02x: %s", error.code, error.text, extra=of_client(client))
 
 
 def log_receiver_crash(receiver: Receiver, error: Exception) -> None:

@@ -232,7 +232,7 @@ async def test_the_last_lines_of_a_log(broker: TestBroker) -> None:
     assert (lines[-1]["message"], lines[-1]["level"]) == ("line 249", "warning")
     assert lines[0]["time"] <= lines[-1]["time"]
     assert (await broker.api("GET", "/plugins/emqx_web_hook/log")).data == []
-    broker.node.plugins._not_loaded("emqx_web_hook", "no reason")  # what the broker says about it
+    broker.node.plugins.serving.not_loaded("emqx_web_hook", "no reason", None)  # what the broker says about it
     assert "was not loaded" in (await broker.api("GET", "/plugins/emqx_web_hook/log")).data[0]["message"]
     assert (await broker.api("GET", "/plugins/nobody/log")).status == 404
 

@@ -171,7 +171,7 @@ class TestLimits:
         return {"listener": {"tcp": {"small": {**TCP, "max_connections": 2}}}, "limits": {"max_connections": 1000}}
 
     async def test_too_many_connections_of_a_listener_are_an_alarm(self, broker: TestBroker) -> None:
-        watch = broker.node.limit_watch
+        watch = broker.node.guards.limit_watch
         for name in ("a", "b"):
             await broker.client(name)
         watch.check(0.0)
@@ -191,18 +191,18 @@ class TestLimits:
         listener = broker.node.listeners.listeners["mqtt:tcp:small"]
         for now in (1.0, 2.0):
             listener.full += 3
-            broker.node.limit_watch.check(now)
+            broker.node.guards.limit_watch.check(now)
             assert broker.node.alarms.deactivate("too_many_connections/mqtt:tcp:small")
-        broker.node.limit_watch.check(3.0)
+        broker.node.guards.limit_watch.check(3.0)
         assert broker.alarms() == {}
 
     async def test_the_alarm_of_a_listener_that_is_gone_is_cleared(self, broker: TestBroker) -> None:
         listener = broker.node.listeners.listeners["mqtt:tcp:small"]
         listener.full += 1
-        broker.node.limit_watch.check(1.0)
+        broker.node.guards.limit_watch.check(1.0)
         assert broker.alarms() != {}
         broker.node.listeners.update([], broker.node.broker.zones)
-        broker.node.limit_watch.check(2.0)
+        broker.node.guards.limit_watch.check(2.0)
         assert broker.alarms() == {}
 
 
@@ -224,7 +224,7 @@ class TestNodeLimit:
         with trio.fail_after(5):
             await client.connect("b")
         now = trio.current_time()
-        broker.node.limit_watch.check(now + 1)
+        broker.node.guards.limit_watch.check(now + 1)
         assert list(broker.alarms()) == ["too_many_connections"]
-        broker.node.limit_watch.check(now + 61)
+        broker.node.guards.limit_watch.check(now + 61)
         assert broker.alarms() == {}

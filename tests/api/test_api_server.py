@@ -343,7 +343,7 @@ async def test_a_server_that_crashes_is_started_again(monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(serving.HttpServer, "_accept", crashing)
         assert broker.node.api is not None
-        broker.node._restart("api")
+        broker.node.services.restart("api")
         await trio.sleep(0.1)
         crash.set()
         with trio.fail_after(10):

@@ -246,6 +246,7 @@ def test_key_for_any_text():
     assert key_for(long) != key_for(long + "y")
     assert len(key_for(long)) < MAX_KEY
     assert key_for("")
+    assert key_for(key_for(long)) != key_for(long), "nobody can write over the row of a long name"
 
 
 # -- queues ------------------------------------------------------------------------------------------------------------

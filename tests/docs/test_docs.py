@@ -280,13 +280,25 @@ def test_every_alarm_is_in_a_test() -> None:
 
 def test_every_service_whose_crash_is_an_alarm_is_documented() -> None:
     text = page("docs/operations.md").partition("## Alarms")[2].partition("\n## ")[0]
-    node = ast.parse((PACKAGE / "node.py").read_text("utf-8"))
-    tables = [each for each in ast.walk(node) if isinstance(each, ast.Assign) and "self._runs" in ast.unparse(each)]
-    services = [ast.literal_eval(key) for each in tables if isinstance(each.value, ast.Dict) for key in each.value.keys]
+    services = [*named(PACKAGE / "node.py", "_what_runs"), *named(PACKAGE / "guards.py", "services")]
     services += [ast.literal_eval(call.args[1]) for call in calls(PACKAGE / "node.py") if is_supervised(call)]
-    assert len(services) >= 11
+    assert {"pump", "sweeper", "stats", "memory_guard", "ctl", "api"} <= set(services)
     for name in services:
         assert f"`{name}`" in text, name
+
+
+def named(path: Path, function: str) -> Iterator[str]:
+    """The names in the table of services that a function makes: `{"name": run, ...}`, `table["name"] = run`."""
+    (made,) = (
+        each
+        for each in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(each, ast.FunctionDef) and each.name == function
+    )
+    for each in ast.walk(made):
+        if isinstance(each, ast.Dict):
+            yield from (key.value for key in each.keys if isinstance(key, ast.Constant))
+        elif isinstance(each, ast.Subscript) and isinstance(each.slice, ast.Constant):
+            yield each.slice.value
 
 
 def is_method(call: ast.Call, name: str) -> bool:
@@ -294,8 +306,8 @@ def is_method(call: ast.Call, name: str) -> bool:
 
 
 def is_supervised(call: ast.Call) -> bool:
-    """`partial(self._supervised, "name", ...)`"""
-    return ast.unparse(call).startswith("partial(self._supervised, ")
+    """`partial(supervised, "name", ...)`"""
+    return ast.unparse(call).startswith("partial(supervised, ")
 
 
 def is_activation(call: ast.Call) -> bool:

@@ -219,7 +219,7 @@ class TestReserve:
             for sock in sockets:
                 await sock.connect(("127.0.0.1", doors.ports["tcp"]))
             await until(lambda: gate.starved > 0)
-            doors.node.limit_watch.check(trio.current_time())
+            doors.node.guards.limit_watch.check(trio.current_time())
             assert doors.node.alarms.is_active("too_few_descriptors")
             started = gate.starved, time.process_time(), trio.current_time()
             await until(lambda: gate.starved >= started[0] + 5)

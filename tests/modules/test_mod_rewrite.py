@@ -286,7 +286,7 @@ async def test_the_line_names_the_file(tmp_path: Path) -> None:
     write(file, '[module.rewrite]\npub.rule.1 = "a ^a$ b"\n\npub.rule.2 = "a [ b"\n')
     tree = load_config(file, {})
     async with running() as broker:
-        broker.node.plugins.config = tree
+        broker.node.plugins.catalogue.config = tree
         with pytest.raises(PluginError, match=r"emqx\.toml:4: .*pub\.rule\.2: '\[' is not a regular expression"):
             await broker.node.plugins.load(NAME)
 

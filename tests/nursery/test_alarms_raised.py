@@ -47,7 +47,7 @@ class TestMachine:
         return {"os_mon": {"cpu_check_interval": "60s", "mem_check_interval": "60s"}}
 
     async def test_a_busy_machine_raises_its_alarms_until_it_is_calm(self, broker: TestBroker) -> None:
-        busy = broker.node.monitor._probe = Busy()
+        busy = broker.node.guards.monitor._probe = Busy()
         operator = await broker.client("op", subscribe="$SYS/brokers/+/alarms/#")
         busy.level = 91.0
         await trio.sleep(61)
@@ -66,8 +66,8 @@ class TestMachine:
         assert all(row["duration"] >= 29_000_000 for row in history)
 
     async def test_an_alarm_that_was_ended_by_hand_comes_again(self, broker: TestBroker) -> None:
-        broker.node.monitor._probe = Busy()
-        broker.node.monitor._probe.level = 91.0
+        broker.node.guards.monitor._probe = Busy()
+        broker.node.guards.monitor._probe.level = 91.0
         await trio.sleep(61)
         body = {"node": broker.node.node, "name": "high_cpu_usage"}
         assert (await broker.api("POST", "/alarms/deactivated", body)).code == 0

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from trioemqx.codec.control import Connack
 from trioemqx.core.callback import Callback
+from trioemqx.ending import running_below
 from trioemqx.hookspecs import hookimpl
 from trioemqx.listeners.link import Link
 from trioemqx.listeners.listener import Listener
@@ -225,6 +227,14 @@ async def test_when_something_vital_gives_up_the_node_ends_and_says_why(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(broker.node._vital, vital, gone)
             await trio.sleep_forever()
+
+
+async def test_tasks_are_called_by_what_they_do(autojump_clock: object) -> None:
+    """A log that names who holds the event loop, or does not end, names no function of ours."""
+    async with running():
+        await trio.testing.wait_all_tasks_blocked()
+        names = set(running_below(trio.lowlevel.current_root_task()))
+        assert {"pump", "sweeper", "service stats", "service memory_guard"} <= names
 
 
 async def test_no_task_and_no_descriptor_outlives_the_node(autojump_clock: object) -> None:

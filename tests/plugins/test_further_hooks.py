@@ -152,3 +152,30 @@ async def test_an_alarm_of_the_old_generation_goes_at_a_reload(folders: Folders,
     await broker.reload_plugin("host")
     assert "one" not in broker.alarms()
     assert {"both", "two"} <= set(broker.alarms())
+
+
+async def test_an_alarm_that_another_generation_raised_as_well_stays(folders: Folders, broker: TestBroker) -> None:
+    code = """
+        class Host(Plugin):
+            async def start(self):
+                self.context.alarms.raise_("both")
+                END
+
+            @hookimpl
+            def client_connected(self, client):
+                1 / 0
+
+        plugin = Host
+    """
+    folders.write("host", code.replace("END", "pass"))
+    await broker.node.plugins.load("host")
+    folders.write("host", code.replace("END", "1 / 0"))
+    with pytest.raises(PluginError, match="ZeroDivisionError"):
+        await broker.node.plugins.reload("host")
+    assert "both" in broker.alarms(), "it is the one's that goes on"
+    folders.write("host", code.replace("END", "pass"))
+    for number in range(10):
+        await broker.client(str(number))
+    assert "host" not in broker.node.plugins.live, "it was switched off"
+    await broker.node.plugins.load("host")
+    assert "both" in broker.alarms(), "it is the new one's"

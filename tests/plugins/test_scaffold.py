@@ -134,6 +134,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> Non
 
 def test_it_goes_where_a_broker_looks_and_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scaffold.shutil, "which", lambda name: f"/usr/bin/{name}")
     steps = trioemqx("plugin", "new", "mine").stdout
     assert (tmp_path / "plugins" / "mine" / "mine.py").is_file()
     assert [line.split("  #")[0].strip() for line in steps.splitlines()[1:]] == [
@@ -143,6 +144,17 @@ def test_it_goes_where_a_broker_looks_and_says_what_to_do_next(tmp_path: Path, m
         "edit plugins/mine/mine.py",
         "trioemqx ctl plugins reload mine",
     ]
+
+
+@pytest.mark.parametrize(
+    ("called", "typed"),
+    [(".venv/bin/trioemqx", ".venv/bin/trioemqx"), ("/x/trioemqx/__main__.py", f"{sys.executable} -m trioemqx")],
+)
+def test_what_is_not_on_the_path_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch, called: str, typed: str) -> None:
+    monkeypatch.setattr(scaffold.shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", [called, "plugin", "new", "mine"])
+    assert scaffold.program() == typed
+    assert f"  {typed} ctl plugins load mine" in scaffold.next_steps(Path("plugins/mine"), "mine", typed)
 
 
 def test_elsewhere_it_says_what_to_configure(tmp_path: Path) -> None:

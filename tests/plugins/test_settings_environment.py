@@ -33,7 +33,9 @@ async def outcome(folders: Folders, code: str = CODE, **variables: str) -> objec
     config = load(None, environ)
     async with running(folders.config()) as broker:
         plugins = broker.node.plugins
-        plugins.config = attrs.evolve(plugins.config, plugin_tables=config.plugin_tables, origins=config.origins)
+        plugins.catalogue.config = attrs.evolve(
+            plugins.config, plugin_tables=config.plugin_tables, origins=config.origins
+        )
         (line,) = await broker.ctl("plugins load mine")
         return plugins.plugin("mine").config if "successfully" in line else line
 

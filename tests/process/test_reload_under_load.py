@@ -208,6 +208,22 @@ max_mqueue_len = 0
 """
 
 
+def _end(publishers: list[Publisher], subscribers: list[Subscriber]) -> int:
+    """End both, and check that each subscriber has all that its publisher sent, in order; returns how much that was."""
+    for publisher in publishers:
+        publisher.stop = True
+    for publisher, subscriber in zip(publishers, subscribers, strict=True):
+        publisher.thread.join(PATIENCE)
+        assert publisher.failure is None
+        assert publisher.done == publisher.sent > 0
+        subscriber.last = publisher.sent
+        publisher.sock.sendall(publisher._frame(publisher.sent))  # one more, for it to end with
+        subscriber.thread.join(PATIENCE)
+        assert subscriber.failure is None
+        assert subscriber.got == list(range(publisher.sent + 1)), "lost, doubled or out of order"
+    return sum(publisher.sent for publisher in publishers)
+
+
 @pytest.mark.parametrize("unload", [False, True], ids=["reload", "unload_and_load"])
 def test_two_hundred_cycles_under_load(tmp_path: Path, unload: bool) -> None:
     _write(tmp_path, 0)
@@ -233,18 +249,7 @@ def test_two_hundred_cycles_under_load(tmp_path: Path, unload: bool) -> None:
             else:
                 ctl(tmp_path, "plugins", "reload", "busy")
         seconds = time.monotonic() - began
-        for publisher in publishers:
-            publisher.stop = True
-        for publisher, subscriber in zip(publishers, subscribers, strict=True):
-            publisher.thread.join(PATIENCE)
-            assert publisher.failure is None
-            assert publisher.done == publisher.sent > 0
-            subscriber.last = publisher.sent
-            publisher.sock.sendall(publisher._frame(publisher.sent))  # one more, for it to end with
-            subscriber.thread.join(PATIENCE)
-            assert subscriber.failure is None
-            assert subscriber.got == list(range(publisher.sent + 1)), "lost, doubled or out of order"
-        total = sum(publisher.sent for publisher in publishers)
+        total = _end(publishers, subscribers)
         print(f"{CYCLES} cycles, {total} messages in {seconds:.1f} s: {total / seconds:.0f}/s")
         assert ctl(tmp_path, "hooks") == hooks
         assert "busy" in " ".join(hooks)

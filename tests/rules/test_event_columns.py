@@ -61,6 +61,7 @@ CONNECT = {
 
 
 def cases() -> dict[str, tuple[Columns, dict[str, Any]]]:
+    """(what we make, what EMQX makes) by event; long, because it is a table of all of them."""
     info, sent, opts = client(), message(), SubOpts(qos=1)
     identified = {"id": sent.id, **FROM_MESSAGE, **TIME}
     at = (NODE, NOW)

@@ -30,6 +30,7 @@ LAYERS = [
     "dashboard",
     "api",
     "wiring",
+    "guards",
     "facade",
     "ending",
     "node",

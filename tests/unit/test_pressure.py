@@ -37,7 +37,7 @@ def broker_config() -> dict[str, object]:
 @pytest.fixture
 def memory(broker: TestBroker) -> MadeUp:
     made_up = MadeUp()
-    broker.node.memory_guard.probe = made_up
+    broker.node.guards.memory_guard.probe = made_up
     return made_up
 
 
@@ -45,7 +45,7 @@ async def reach(broker: TestBroker, memory: MadeUp, percent: float, rung: Rung) 
     """Let the guard see this until it is on that rung."""
     memory.percent = percent
     with trio.fail_after(10):
-        while broker.node.memory_guard.rung != rung:
+        while broker.node.guards.memory_guard.rung != rung:
             await trio.sleep(0.1)
 
 
@@ -293,7 +293,7 @@ async def test_the_largest_out_buffers_are_cut_first(broker: TestBroker, memory:
     assert links["reader"] == 0
     memory.percent = 96  # 1100 "bytes" above the aim of 85 %: one connection is enough
     await trio.sleep(1.1)
-    assert broker.node.memory_guard.rung == Rung.NO_QOS0
+    assert broker.node.guards.memory_guard.rung == Rung.NO_QOS0
     assert len(broker.node.pump.turn.links) == 4
     await trio.sleep(1)
     ends = broker.node._inside["default"].shutdown_count
@@ -326,7 +326,7 @@ async def test_the_api_goes_on(broker: TestBroker, memory: MadeUp) -> None:
 @pytest.mark.parametrize(("version", "code"), [(3, 3), (4, 3), (5, 0x89)])
 async def test_a_late_loop_takes_no_new_connections(broker: TestBroker, version: int, code: int) -> None:
     old = await broker.client("old")
-    guard = broker.node.lag_guard
+    guard = broker.node.guards.lag_guard
     guard.settings = type(guard.settings)(0.5, 3.0)
     for second in range(5):
         guard.measured(second, second + 0.7)

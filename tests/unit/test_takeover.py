@@ -214,6 +214,17 @@ async def test_a_takeover_by_another_user_is_a_discard(broker: TestBroker) -> No
 # -- storms ----------------------------------------------------------------------------------------------------------
 
 
+def connect_again(version: int) -> Connect:
+    """CONNECT of "c" that goes on with its session, and keeps it."""
+    return Connect(
+        {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}[version],
+        version,
+        clean_start=False,
+        clientid="c",
+        properties=props(session_expiry_interval=100) if version == 5 else None,
+    )
+
+
 @every_version
 @pytest.mark.parametrize("slow", [False, True], ids=["at once", "slow backend"])
 async def test_a_hundred_connects_at_once_leave_one_and_lose_nothing(
@@ -228,13 +239,7 @@ async def test_a_hundred_connects_at_once_leave_one_and_lose_nothing(
     publisher = await broker.client("publisher")
     payloads = [b"%03d" % number for number in range(300)]
     clients = [await broker.raw(version) for _ in range(100)]
-    packet = Connect(
-        {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}[version],
-        version,
-        clean_start=False,
-        clientid="c",
-        properties=props(session_expiry_interval=100) if version == 5 else None,
-    )
+    packet = connect_again(version)
     received: list[bytes] = []
     ended: list[Client] = []
 

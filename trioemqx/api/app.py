@@ -98,14 +98,14 @@ class ApiApp(QuartTrio):
         if not path.startswith(b"/"):  # a server accepts the absolute form as well [RFC9112 3.2.2]
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
             scope["raw_path"] = path
-        first = tuple(part for part in path.split(b"/") if part)
-        if first[:2] == API or first in self.outside or (self.front is not None and self.front.has(first)):
-            await _write(await self._answer(scope, path, receive), send)
+        parts = tuple(part for part in path.split(b"/") if part)
+        if parts[:2] == API or parts in self.outside or (self.front is not None and self.front.has(parts)):
+            await _write(await self._answer(scope, path, parts, receive), send)
         else:
             await super().__call__(scope, receive, send)
 
-    async def _answer(self, scope: Any, path: bytes, receive: Receive) -> Answer:
-        parts = tuple(part for part in path.split(b"/") if part)
+    async def _answer(self, scope: Any, path: bytes, parts: tuple[bytes, ...], receive: Receive) -> Answer:
+        """The answer to a request that is ours, whatever goes wrong with it."""
         try:
             _check_head(scope["headers"])
             outside = self.outside.get(parts)
@@ -128,6 +128,8 @@ class ApiApp(QuartTrio):
             return self._crashed(error, f"{scope['method']} {path[:200].decode('ascii', 'replace')}")
 
     async def _serve(self, scope: Any, path: bytes, receive: Receive) -> Answer:
+        """A request for the API: who sends it comes before what it is about, and that before its body. Raises ApiError
+        and BadPath."""
         headers = headers_of(scope["headers"])
         if b"transfer-encoding" in headers and b"content-length" in headers:
             raise ApiError(NOT_JSON, "Bad Request", 400, {"reason": "Transfer-Encoding and Content-Length"})
@@ -155,26 +157,35 @@ class ApiApp(QuartTrio):
             listener=self.listener,
         )
         self._check_node(call)
-        outcome = "failed"
+        return _success(await (self._handled(call) if method == "GET" else self._changed(call, path)))
+
+    async def _handled(self, call: Call) -> object:
+        """What the endpoint answers. Raises ApiError, and TooSlowError after REQUEST_TIME."""
+        found = call.endpoint.handle(call)
+        if inspect.isawaitable(found):
+            with trio.fail_after(REQUEST_TIME):
+                found = await found
+        return found
+
+    async def _changed(self, call: Call, path: bytes) -> object:
+        """As `_handled`, for a request that may change something: that is recorded, and kept before it is said to be
+        done."""
+        endpoint, outcome = call.endpoint, "failed"
         try:
-            found = endpoint.handle(call)
-            if inspect.isawaitable(found):
-                with trio.fail_after(REQUEST_TIME):
-                    found = await found
-            if method != "GET" and not endpoint.volatile:
+            found = await self._handled(call)
+            if not endpoint.volatile:
                 await self._kept()
             outcome = "ok"
-            return _success(found)
+            return found
         except ApiError as error:
             outcome = str(error.code)
             raise
         finally:
             stranger = endpoint.anonymous and outcome != "ok"  # else they could push everything out of the list
-            if method != "GET" and not stranger:
+            if not stranger:
                 where = f"{path[:200].decode('ascii', 'replace')} {call.note}".rstrip()
-                self.host.audit.record(
-                    self.listener, user, peer, method, where, outcome, keep=endpoint.path not in MESSAGES
-                )
+                keep = endpoint.path not in MESSAGES
+                self.host.audit.record(self.listener, call.user, call.peer, endpoint.method, where, outcome, keep=keep)
 
     def peer(self, scope: Any, headers: Mapping[bytes, bytes]) -> str:
         """The address that a request comes from."""

@@ -54,16 +54,30 @@ _CHAPTERS: Final[dict[str, str]] = {
 _FREE_EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "plugins": ("[plugins.emqx_example]", 'greeting = "hello"'),
     "modules": ("[modules.emqx_mod_example]", "qos = 1"),
-    "module": (),
-    "auth": (),
-    "web": (),
-    "prometheus": (),
-    "psk": (),
-    "telemetry": (),
-    "bridge": (),
     "cluster": ('name = "emqxcl"', 'discovery = "manual"', "autoheal = true", 'autoclean = "5m"'),
     "rpc": ('mode = "async"', "async_batch_size = 256", "tcp_server_port = 5369", 'connect_timeout = "5s"'),
 }
+
+_ELSEWHERE: Final = {
+    "module": ("Those of every module, with examples: docs/modules.md.",),
+    "auth": (
+        "Tables [auth.http], [auth.jwt], [auth.mnesia]. Every setting, with its default:",
+        "plugins/emqx_auth_http/etc/emqx_auth_http.toml, and likewise for the others.",
+    ),
+    "web": ("Table [web.hook]. Every setting, with its default: plugins/emqx_web_hook/etc/emqx_web_hook.toml.",),
+    "prometheus": (
+        "Table [prometheus]. Every setting, with its default: plugins/emqx_prometheus/etc/emqx_prometheus.toml.",
+    ),
+    "psk": ("Table [psk.file]. Every setting, with its default: plugins/emqx_psk_file/etc/emqx_psk_file.toml.",),
+    "telemetry": (
+        "Table [telemetry]. Every setting, with its default: plugins/emqx_telemetry/etc/emqx_telemetry.toml.",
+    ),
+    "bridge": (
+        "Tables [bridge.mqtt.<name>]. Every setting, with its default:",
+        "plugins/emqx_bridge_mqtt/etc/emqx_bridge_mqtt.toml.",
+    ),
+}
+"""Where the settings of plugins and modules are described, which the broker itself does not know."""
 
 
 # docs/configuration.md
@@ -277,7 +291,7 @@ def _pick(values: Mapping[str, Any], key: Path) -> object:
 
 
 def _free(name: str) -> list[str]:
-    examples = _FREE_EXAMPLES[name]
+    examples = _FREE_EXAMPLES.get(name, ())
     active = [
         line
         for table, values in SHIPPED.get(name, {}).items()
@@ -285,6 +299,7 @@ def _free(name: str) -> list[str]:
     ]
     return [
         *_chapter(_CHAPTERS[name]),
+        *(f"# {line}" for line in _ELSEWHERE.get(name, ())),
         *active,
         *([f"#[{name}]"] if examples else []),
         *(f"#{line}" for line in examples),

@@ -142,11 +142,6 @@ class OsMonConfig:
     sysmem_high_watermark: float = setting(percent, 70.0, "Alarm when this much of the memory is used.")
     procmem_high_watermark: float = setting(percent, 5.0, "Alarm when one process uses this much of the memory.")
 
-    @property
-    def memory_interval(self) -> float:
-        """`mem_check_interval` as EMQX takes it: whole minutes, rounded up, at least one."""
-        return max(1, -(-self.mem_check_interval // 60)) * 60.0
-
 
 @attrs.frozen
 class VmMonConfig:

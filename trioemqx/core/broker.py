@@ -17,6 +17,7 @@ from trioemqx.core.handlers import subscribe as subscribing
 from trioemqx.core.journal import Journal
 from trioemqx.core.limiter import TokenBucket
 from trioemqx.core.pressure import Pressure
+from trioemqx.core.reasons import UNSPECIFIED_ERROR
 from trioemqx.core.registry import Registry
 from trioemqx.core.retained import Retained
 from trioemqx.core.router import FilterEntry, Route, Router
@@ -314,7 +315,7 @@ class Broker:
         0x80 when there is no session."""
         session = self.registry.sessions.get(clientid)
         if session is None:
-            return 0x80
+            return UNSPECIFIED_ERROR
         self.tell_time()
         code = subscribing.subscribe_for(session, name, opts)
         self.wake()
@@ -324,7 +325,7 @@ class Broker:
         """Remove a filter of a client, present or not; 0x00, 0x11 when it had none, 0x80 when there is no session."""
         session = self.registry.sessions.get(clientid)
         if session is None:
-            return 0x80
+            return UNSPECIFIED_ERROR
         return subscribing.unsubscribe_one(session, name)
 
     def set_keepalive(self, clientid: str, seconds: int) -> bool:

@@ -34,7 +34,7 @@ from trioemqx.core.sender import ALIAS_ROOM
 from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.core.zone import Zone
 from trioemqx.errors import MalformedPacket, PacketError, ProtocolError
-from trioemqx.types import ClientInfo, Message, Properties
+from trioemqx.types import ClientInfo, Message
 
 if TYPE_CHECKING:
     from trioemqx.codec.control import Connect
@@ -56,7 +56,8 @@ class Channel:
     """State of one connection [MQTT5 4.1]. Its `Link` reads `closing`, `question`, `more` and `pause_until`.
 
     `closing` is EMQX's close reason once the channel wants the socket closed (after the outbox is written); `more` says
-    that complete packets are waiting for another turn; `pause_until` (monotonic) that a rate limit is exceeded.
+    that complete packets are waiting for another turn; `pause_until` (monotonic) that a rate limit is exceeded. The
+    constructor is long, because it names every attribute with what it is.
     """
 
     __slots__ = (
@@ -71,7 +72,6 @@ class Channel:
         "cert_clientid",
         "cert_username",
         "closing",
-        "conn_properties",
         "connect",
         "connect_deadline",
         "framer",
@@ -124,7 +124,6 @@ class Channel:
         self.parked: object = None
         """The packet that waits for `question`'s answer."""
         self.connect: Connect | None = None
-        self.conn_properties: Properties | None = None
         self.cert_username: str | None = None
         self.cert_clientid: str | None = None
         self.auth_method = ""

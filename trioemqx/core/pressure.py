@@ -6,10 +6,7 @@ message of the hot path.
 
 from __future__ import annotations
 
-from typing import Final
-
-QUOTA_EXCEEDED: Final = 0x97
-SERVER_BUSY: Final = 0x89
+from trioemqx.core.reasons import QUOTA_EXCEEDED, SERVER_BUSY
 
 
 class Pressure:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from trioemqx.core.deadlines import Deadlines
 from trioemqx.core.delivery import SENT
+from trioemqx.core.reasons import ADMINISTRATIVE_ACTION, KEEPALIVE_TIMEOUT, SESSION_TAKEN_OVER
 from trioemqx.core.session import Session
 from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.core.subscription import Subscription
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
 
 NEVER: Final = 0xFFFFFFFF
-TAKEN_OVER: Final = 0x8E
 
 
 class Registry:
@@ -118,7 +118,7 @@ class Registry:
             metrics.session_takeovered += 1
             if hooks.session_takeovered:
                 hooks.notify(hooks.session_takeovered, "session_takeovered", old.info, session)
-            self._part(old, TAKEN_OVER, "takeovered", self.client_disconnect_takeovered)
+            self._part(old, SESSION_TAKEN_OVER, "takeovered", self.client_disconnect_takeovered)
             self._will_of_old(old, session.expiry_interval == 0)
         self._remount(session, info)
         session.attach(channel, info)
@@ -139,7 +139,7 @@ class Registry:
         if hooks.session_discarded:
             hooks.notify(hooks.session_discarded, "session_discarded", session.info, session)
         if old is not None:
-            self._part(old, TAKEN_OVER, "discarded", self.client_disconnect_discarded)
+            self._part(old, SESSION_TAKEN_OVER, "discarded", self.client_disconnect_discarded)
             self._will_of_old(old, True)
         elif session.will is not None:  # the session ends before the delay has passed [MQTT-3.1.2-8]
             self.broker.fire_will(session.info, session.will)
@@ -290,7 +290,7 @@ class Registry:
         session.will = None
         if channel is not None:
             channel.will = None
-            self._part(channel, 0x98, "kicked", True)
+            self._part(channel, ADMINISTRATIVE_ACTION, "kicked", True)
         if will is not None:
             self.broker.fire_will(session.info, will)
         self.terminate(session, "kicked")
@@ -379,7 +379,7 @@ class Registry:
         if channel.question is not None or channel.pause_until > now or (out.blocked and out.size > out.low):
             channel.last_packet = now  # we are not reading: that the client is silent means nothing
         elif channel.keepalive > 0.0 and now - channel.last_packet >= channel.keepalive:
-            channel.close(0x8D, reason_name(0x8D))
+            channel.close(KEEPALIVE_TIMEOUT, reason_name(KEEPALIVE_TIMEOUT))
             return
         session = channel.session
         if session is None:

@@ -17,6 +17,7 @@ from trioemqx.core.expiry import expired
 from trioemqx.core.outbox import Outbox
 from trioemqx.core.paging import want
 from trioemqx.core.queue import HERE, MQueue
+from trioemqx.core.reasons import FAILURES, PACKET_IDENTIFIER_NOT_FOUND
 from trioemqx.core.sender import SendCounters, Sender
 from trioemqx.core.subscription import Subscription
 from trioemqx.core.traffic import Traffic
@@ -374,15 +375,15 @@ class Session(Sender):
         delivery = self.inflight.get(packet_id)
         if delivery is None:
             metrics.packets_pubrec_missed += 1
-            return 0x92
+            return PACKET_IDENTIFIER_NOT_FOUND
         if delivery.qos != 2:  # EMQX says 0x91, which PUBREL may not carry [MQTT-3.6.2-1]
             metrics.packets_pubrec_inuse += 1
-            return 0x92
+            return PACKET_IDENTIFIER_NOT_FOUND
         if delivery.state == RELEASED:  # our PUBREL may have been lost with the old connection
             metrics.packets_pubrec_inuse += 1
             return 0
         self._acked(delivery, properties)
-        if code >= 0x80:
+        if code >= FAILURES:
             self._finish(packet_id)
             self.pull()
             return -1

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from trioemqx.core.reasons import TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID
 from trioemqx.errors import ProtocolError
 
-TOPIC_NAME_INVALID: Final = 0x90
-TOPIC_FILTER_INVALID: Final = 0x8F
 MAX_TOPIC_BYTES: Final = 65535
 
 SHARE: Final = "$share/"

@@ -16,7 +16,6 @@ from trioemqx.dashboard.sampler import Sampler
 
 WAITING: Final = 5
 """Samples that may wait for a viewer."""
-GOING_AWAY: Final = 1001
 NOT_ALLOWED: Final = 1008
 """The session has ended."""
 TRY_LATER: Final = 1013

@@ -23,6 +23,7 @@ from trioemqx.listeners.connection import Connection
 from trioemqx.listeners.link import Link, SocketLike
 from trioemqx.listeners.tls import certificate_field
 from trioemqx.listeners.transport import Peer
+from trioemqx.services.log_format import of_client
 from trioemqx.services.supervise import guarded
 from trioemqx.types import ClientInfo
 
@@ -259,7 +260,9 @@ class Listener:
     def _welcome(self, sock: socket.socket, address: tuple[str, int], connections: trio.Nursery) -> None:
         """Refuse or start one accepted socket. Options are inherited from the listening one."""
         host = plain_host(address[0])
-        self.full += (full := self.current >= self.config.max_connections)
+        full = self.current >= self.config.max_connections
+        if full:
+            self.full += 1
         if full or not self._allowed(host):
             self._refuse()
             sock.close()
@@ -287,9 +290,9 @@ class Listener:
         sockport: int,
         connections: trio.Nursery,
     ) -> Link:
-        """Make link, channel and task of a non-blocking socket and start to read it."""
-        pump = self._pump
-        config = self.config
+        """Make link, channel and task of a non-blocking socket and start to read it. `host` and `port` are the peer's,
+        `sockname` and `sockport` ours."""
+        pump, config = self._pump, self.config
         peer = Peer(host, port)
         transport = self._plan.transport(peer, trio.current_time()) if self._plan is not None else None
         link = Link(sock, fd, transport, config.send_timeout if config.send_timeout_close else 0.0)
@@ -303,38 +306,35 @@ class Listener:
             zone=self.zone.name,
         )
         pump.tell_time()
-        out = Outbox(pump.turn.dirty, link, config.outbox_high_watermark, config.outbox_low_watermark)
-        channel = Channel(pump.broker, self.zone, info, out, trio.current_time() + self._patience())
-        channel.framer.limit = min(self._gate.max_connect_packet_size, self.zone.max_packet_size)
-        if config.rate_limit is not None:
-            channel.bytes_bucket = TokenBucket(config.rate_limit[0], config.rate_limit[1])
-        link.channel = channel
-        link.out = out
+        link.out = Outbox(pump.turn.dirty, link, config.outbox_high_watermark, config.outbox_low_watermark)
+        link.channel = self._channel(info, link.out)
         link.home = self
         if transport is not None:
             link.identify = self._identify
         pump.turn.add(link)
-        pump.broker.registry.channels[channel] = None
+        pump.broker.registry.channels[link.channel] = None
         self.current += 1
         self.peak = max(self.peak, self.current)
         connection = Connection(link, pump.turn, self._access.resolve, pump.wake)
         connections.start_soon(self._guard, connection, link)
         return link
 
-    def _patience(self) -> float:
-        """Seconds from accept to a complete CONNECT, handshakes included; drips do not extend it."""
-        return self.zone.idle_timeout
+    def _channel(self, info: ClientInfo, out: Outbox) -> Channel:
+        """The protocol state of a new connection, with the limits it has before its CONNECT. From accept to a complete
+        CONNECT, handshakes included, it has `idle_timeout`; drips do not extend that."""
+        zone, rate = self.zone, self.config.rate_limit
+        channel = Channel(self._pump.broker, zone, info, out, trio.current_time() + zone.idle_timeout)
+        channel.framer.limit = min(self._gate.max_connect_packet_size, zone.max_packet_size)
+        if rate is not None:
+            channel.bytes_bucket = TokenBucket(*rate)
+        return channel
 
     async def _guard(self, connection: Connection, link: Link) -> None:
         await guarded(
             "connection",
             connection.run,
             metrics=self._pump.broker.metrics,
-            extra=lambda: (
-                {"clientid": link.channel.info.clientid, "peername": link.channel.info.peername}
-                if link.channel is not None
-                else {}
-            ),
+            extra=lambda: of_client(None if link.channel is None else link.channel.info),
         )
 
     def _allowed(self, host: str) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trioemqx.errors import ListenerError, PacketError
+from trioemqx.errors import ListenerError, PacketError, ReasonCode
 from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.transport import LayerClosed
+from trioemqx.services.log_format import of_client
 from trioemqx.services.supervise import supervise
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trioemqx.listeners")
 
-ADMINISTRATIVE_ACTION: Final = 0x98
+ADMINISTRATIVE_ACTION: Final = ReasonCode.ADMINISTRATIVE_ACTION.value
 
 
 class ListenerManager:
@@ -205,5 +206,5 @@ def _log_end(link: Link, reason: str) -> None:
         "connection closed: %s%s",
         reason,
         detail,
-        extra={} if client is None else {"clientid": client.clientid, "peername": client.peername},
+        extra=of_client(client),
     )

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from trioemqx.config.listener import ListenerConfig
+from trioemqx.errors import ReasonCode
 from trioemqx.listeners.listener import Listener
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from trioemqx.listeners.link import Link
     from trioemqx.services.alarms import Alarms
 
-QUOTA_EXCEEDED: Final = 0x97
+QUOTA_EXCEEDED: Final = ReasonCode.QUOTA_EXCEEDED.value
 
 
 @attrs.define

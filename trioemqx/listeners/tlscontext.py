@@ -162,7 +162,7 @@ def _set_psk(context: ssl.SSLContext, settings: TlsSettings) -> None:
     set_callback = getattr(context, "set_psk_server_callback", None)
     lookup = settings.psk_lookup
     if lookup is None:
-        raise ListenerError("psk_ciphers: nobody answers tls_handshake.psk_lookup")
+        raise ListenerError("psk_ciphers: nobody answers tls_handshake.psk_lookup: load the plugin emqx_psk_file")
     if set_callback is not None:  # else every such handshake fails, and whoever builds the listener says so
         # No key, b"", ends the handshake.
         set_callback(lambda identity: (lookup(identity) or b"") if identity else b"")

@@ -59,10 +59,6 @@ class Lookup(Generic[R]):
         """True while some rule selects from published messages."""
         return bool(self._exact) or len(self._wild) > 0
 
-    def wanted_events(self) -> set[str]:
-        """The topics of events that some rule selects from."""
-        return set(self._by_event)
-
     def _table(self, source: str, rule: R) -> None:
         if source.startswith(EVENT_PREFIX):
             for event in self._events:

@@ -15,7 +15,7 @@ import trio
 
 from trioemqx.core.access import AUTHENTICATE, CHECK_ACL, AuthStep, Question
 from trioemqx.core.zone import Zone
-from trioemqx.errors import crash_of
+from trioemqx.errors import ReasonCode, crash_of
 from trioemqx.types import PUBLISH, ClientInfo, Credentials, Verdict
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ MOST_ROUNDS: Final = 5
 DELAYED: Final = "$delayed/"
 TIMEOUT: Final = 5.0
 """Seconds one backend may take for one answer."""
-BANNED: Final = 0x8A
-NOT_AUTHORIZED: Final = 0x87
-SERVER_UNAVAILABLE: Final = 0x88
+BAD_AUTHENTICATION_METHOD: Final = ReasonCode.BAD_AUTHENTICATION_METHOD.value
+BANNED: Final = ReasonCode.BANNED.value
+NOT_AUTHORIZED: Final = ReasonCode.NOT_AUTHORIZED.value
+SERVER_UNAVAILABLE: Final = ReasonCode.SERVER_UNAVAILABLE.value
 
 
 class AccessService:
@@ -195,7 +196,7 @@ class AccessService:
             if step is not None:
                 self._failed(plugin, "client_enhanced_authenticate", TypeError(f"not an AuthStep: {step!r:.100}"))
                 return AuthStep("fail", code=NOT_AUTHORIZED)
-        return AuthStep("fail", code=0x8C)
+        return AuthStep("fail", code=BAD_AUTHENTICATION_METHOD)
 
     def _limit(self, plugin: str) -> float:
         """Seconds a plugin's async hooks may take."""

@@ -13,6 +13,7 @@ import trio
 
 from trioemqx.core.handlers.refuse import refuse_connect
 from trioemqx.core.states import AUTHENTICATING
+from trioemqx.errors import ReasonCode
 from trioemqx.services.banned import CLIENTID, KINDS, PEERHOST, USERNAME, Ban, Banned, one_spelling
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
     from trioemqx.types import ClientInfo
 
-BANNED: Final = 0x8A
+BANNED: Final = ReasonCode.BANNED.value
 SLICE: Final = 1000
 """Connections looked at between two checkpoints; one that has to go counts as KICK."""
 KICK: Final = 20

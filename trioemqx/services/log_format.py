@@ -6,7 +6,6 @@ control characters are written as escapes, so that nobody can forge a line or mo
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 import math
@@ -14,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
+
+from trioemqx.types import ClientInfo
 
 FIELD_MAX: Final = 256
 MESSAGE_MAX: Final = 16 * 1024
@@ -51,39 +52,6 @@ def level_name(number: int) -> str:
         if number >= least:
             return name
     return "debug"
-
-
-class Secret:
-    """A password or token that cannot be printed by accident; `reveal()` is the only way to it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The secret itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "******"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return format("******", spec)
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        mine, theirs = (secret._value.encode("utf-8", "surrogatepass") for secret in (self, other))
-        return hmac.compare_digest(mine, theirs)
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
 
 
 _CONTROLS: Final = {
@@ -248,6 +216,11 @@ class JsonFormatter(LineFormatter):
             "error": self.traceback(record) or None,
         }
         return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+
+
+def of_client(client: ClientInfo | None) -> dict[str, object]:
+    """For `log.warning(..., extra=of_client(...))`: whose line it is. None: it is not known."""
+    return {} if client is None else {"clientid": client.clientid, "peername": client.peername}
 
 
 def client_of(record: logging.LogRecord) -> dict[str, str]:

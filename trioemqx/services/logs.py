@@ -1,41 +1,36 @@
 """Logging: the event loop puts records into a bounded queue, a thread writes them.
 
 A full disk or a blocked pipe therefore never stops the broker; what does not fit into the queue is dropped and counted.
-Records pass: logger -> `_Entry` (arguments made harmless, repeated errors held back) -> queue -> `_Writer` (thread) ->
-files and console. This module knows no Trio, so that command line tools can use it.
+Records pass: logger -> `Entry` (arguments made harmless, repeated errors held back) -> queue -> `Writer` (thread), both
+in `log_queue`, -> files and console. This module knows no Trio, so that command line tools can use it.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import logging.handlers
 import queue
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import attrs
 
 from trioemqx.errors import ConfigError
 from trioemqx.services.log_format import (
-    MESSAGE_MAX,
     JsonFormatter,
     LineFormatter,
     TextFormatter,
     level_name,
     level_number,
-    render,
 )
-from trioemqx.services.log_throttle import INTERVAL, Throttle
+from trioemqx.services.log_queue import Entry, Writer
 
 CONSOLE: Final = "default"
 FILE: Final = "file"
 """EMQX's names of the two handlers; that of `log.error.file` is `file_for_error`."""
-STOP_SECONDS: Final = 5.0
-"""How long `close` waits for the writer: a pipe that nobody reads must not keep the process alive."""
 
 
 @attrs.frozen
@@ -75,7 +70,7 @@ def in_force(logger: str = "trioemqx") -> LogHandle | None:
 class LogHandle:
     """Logging that has been set up. `close` ends it and leaves the logger as it was."""
 
-    def __init__(self, logger: logging.Logger, entry: _Entry, writer: _Writer, sinks: list[Sink]) -> None:
+    def __init__(self, logger: logging.Logger, entry: Entry, writer: Writer, sinks: list[Sink]) -> None:
         self._logger = logger
         self._before = (logger.level, logger.propagate)
         self._entry = entry
@@ -133,8 +128,8 @@ def setup(
     """
     level = _level(settings.level, "log.level")
     sinks = _sinks(settings, console)
-    entry = _Entry(queue.Queue(max(1, settings.queue_size)), clock, settings.burst_limit)
-    writer = _Writer(entry, sinks)
+    entry = Entry(queue.Queue(max(1, settings.queue_size)), clock, settings.burst_limit)
+    writer = Writer(entry, sinks)
     logger = logging.getLogger(settings.logger)
     handle = LogHandle(logger, entry, writer, sinks)
     logger.setLevel(level)
@@ -142,146 +137,6 @@ def setup(
     logger.addHandler(entry)
     writer.start()
     return handle
-
-
-def client_extra(clientid: str, peername: str) -> dict[str, object]:
-    """For `log.warning(..., extra=client_extra(...))`: whose line it is. Either may be empty."""
-    return {"clientid": clientid, "peername": peername}
-
-
-class ClientLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger that puts client id and peer on every line. `clientid` is set once CONNECT has been read."""
-
-    def __init__(self, logger: logging.Logger, peername: str, clientid: str = "") -> None:
-        super().__init__(logger, {})
-        self.clientid = clientid
-        self.peername = peername
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Merge the client into the call's own `extra`."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **client_extra(self.clientid, self.peername)}
-        return msg, kwargs
-
-
-class _Entry(logging.handlers.QueueHandler):
-    """The loop's side of the queue. Never waits and never raises; its handler lock also guards the throttle."""
-
-    def __init__(
-        self,
-        lines: queue.Queue[logging.LogRecord | None],
-        clock: Callable[[], float],
-        burst: tuple[float, float] | None = None,
-    ) -> None:
-        super().__init__(lines)
-        self._burst = burst
-        self._burst_end = 0.0
-        self._burst_left = 0.0
-        self.lines = lines
-        self.dropped = 0
-        self.failed = 0
-        self._clock = clock
-        self._throttle = Throttle()
-        self._plain = logging.Formatter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one record; its caller has nothing to fear from it, whatever its arguments do when they are printed."""
-        try:
-            rendered = copy.copy(record)
-            rendered.msg, rendered.args = render(record), None
-            for line in self._throttle.admit(rendered, self._clock()):
-                self.enqueue(self.prepare(line))
-        except Exception:
-            self.handleError(record)
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Turn the traceback into text: the queue must not keep frames alive."""
-        if record.exc_info:
-            record.exc_text = _middle_out(self._plain.formatException(record.exc_info))
-            record.exc_info = None
-        record.stack_info = None
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Put a line into the queue or count it as dropped."""
-        if self._burst is not None and not self._within(self._burst):
-            self.dropped += 1
-            return
-        try:
-            self.lines.put_nowait(record)
-        except queue.Full:
-            self.dropped += 1
-
-    def _within(self, burst: tuple[float, float]) -> bool:
-        """Whether `log.burst_limit` allows one line more now."""
-        now = self._clock()
-        if now >= self._burst_end:
-            self._burst_left, self._burst_end = burst[0], now + burst[1]
-        self._burst_left -= 1.0
-        return self._burst_left >= 0.0
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Count a line that could not be rendered."""
-        self.failed += 1
-
-    def waiting(self) -> bool:
-        """True while counter lines may become due."""
-        return self._throttle.busy()
-
-    def tick(self) -> None:
-        """Queue the counter lines that have become due."""
-        with self._guard():
-            for line in self._throttle.expire(self._clock()):
-                self.enqueue(line)
-
-    def finish(self) -> None:
-        """Queue all counter lines."""
-        with self._guard():
-            for line in self._throttle.flush():
-                self.enqueue(line)
-
-    def _guard(self) -> Any:
-        return self.lock
-
-
-class _Writer(logging.handlers.QueueListener):
-    """The thread's side of the queue."""
-
-    def __init__(self, entry: _Entry, sinks: list[Sink]) -> None:
-        super().__init__(entry.lines, *sinks, respect_handler_level=True)
-        self._entry = entry
-        self._told = 0
-
-    def dequeue(self, block: bool) -> Any:
-        """The next line, or None to stop; meanwhile counter lines are asked for when they are due."""
-        while True:
-            try:
-                return self._entry.lines.get(block, INTERVAL * 2 if self._entry.waiting() else None)
-            except queue.Empty:
-                self._entry.tick()
-
-    def handle(self, record: logging.LogRecord) -> None:
-        """Write one line, and before it how many are missing."""
-        dropped = self._entry.dropped
-        if dropped != self._told:
-            text = f"{dropped - self._told} log lines dropped: they came faster than they could be written"
-            self._told = dropped
-            super().handle(logging.LogRecord(record.name, logging.WARNING, __file__, 0, text, None, None))
-        super().handle(record)
-
-    def enqueue_sentinel(self) -> None:
-        """Ask the thread to end, waiting for room in a full queue."""
-        try:
-            self._entry.lines.put(None, timeout=STOP_SECONDS)
-        except queue.Full:
-            self._entry.dropped += 1
-
-    def stop(self) -> None:
-        """End the thread, or leave it behind (it is a daemon) when what it writes to is stuck."""
-        thread = self._thread
-        if thread is not None:
-            self.enqueue_sentinel()
-            thread.join(STOP_SECONDS)
-            self._thread = None
 
 
 class Sink(logging.Handler):
@@ -391,9 +246,3 @@ def _level(name: str, key: str) -> int:
         return level_number(name)
     except ValueError as error:
         raise ConfigError(str(error), key) from error
-
-
-def _middle_out(text: str) -> str:
-    """A long traceback keeps its beginning and its end."""
-    half = MESSAGE_MAX // 2
-    return text if len(text) <= 2 * half else f"{text[:half]}\n...\n{text[-half:]}"

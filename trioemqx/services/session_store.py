@@ -19,6 +19,7 @@ import trio
 from trioemqx.core.channel import Channel
 from trioemqx.core.journal import MESSAGES, PENDING, QUEUE, WINDOW, Journal
 from trioemqx.core.stored import Stored
+from trioemqx.errors import ReasonCode
 from trioemqx.services.clock_jumps import ClockJumps
 from trioemqx.services.queue_pager import QueuePager
 from trioemqx.services.session_loader import SessionLoader
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trioemqx.sessions")
 
-UNSPECIFIED_ERROR: Final = 0x80
+UNSPECIFIED_ERROR: Final = ReasonCode.UNSPECIFIED_ERROR.value
 
 
 class SessionStore:

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trioemqx.errors import ReasonCode
+from trioemqx.services.log_format import of_client
+
 if TYPE_CHECKING:
     from trioemqx.core.broker import Broker
     from trioemqx.core.channel import Channel
 
 log = logging.getLogger("trioemqx.sweeper")
 
-UNSPECIFIED_ERROR: Final = 0x80
+UNSPECIFIED_ERROR: Final = ReasonCode.UNSPECIFIED_ERROR.value
 SLICE: Final = 0.001
 """Seconds between two checkpoints."""
 LOOK: Final = 8
@@ -78,8 +81,7 @@ def _check(broker: Broker, channel: Channel, check: Callable[[Channel], None]) -
         check(channel)
     except Exception as error:
         broker.metrics.connection_crashed += 1
-        info = channel.info
-        log.error("sweep crashed", exc_info=error, extra={"clientid": info.clientid, "peername": info.peername})
+        log.error("sweep crashed", exc_info=error, extra=of_client(channel.info))
         channel.close(UNSPECIFIED_ERROR, "internal_error")
 
 

@@ -6,9 +6,8 @@ from collections.abc import Awaitable
 from typing import Final
 
 from trioemqx.api.host import ApiHost
-from trioemqx.services.plugins.builtin import with_built_in
 from trioemqx.services.plugins.errors import BadSettings, PluginError
-from trioemqx.services.plugins.manager import Listed
+from trioemqx.services.plugins.listing import Listed, with_built_in
 from trioemqx.services.web import ApiError, Call, get, put
 from trioemqx.services.web.answers import ALREADY_STARTED, NOT_STARTED, UNKNOWN_ERROR, not_found_page
 from trioemqx.services.web.schema import FLAG, NODE, record, rows, some, texts
@@ -25,7 +24,7 @@ CODES: Final = {"already_started": ALREADY_STARTED, "not_started": NOT_STARTED}
 async def found(host: ApiHost) -> list[dict[str, object]]:
     """A row per plugin; `problem` says why one is not live that should be, or cannot be. One that was uploaded has an
     `origin`, and the hash of its archive."""
-    listed = with_built_in(host.plugins, await host.plugins.look("plugin"))
+    listed = with_built_in(host.plugins.built_in.values(), await host.plugins.look("plugin"))
     uploaded = host.plugins.catalogue.uploaded
     return [
         {

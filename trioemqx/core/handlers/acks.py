@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trioemqx.codec.encode import encode_ack
 from trioemqx.codec.packets import PUBCOMP, PUBREC, PUBREL, Ack
+from trioemqx.core.reasons import PACKET_IDENTIFIER_NOT_FOUND
 
 if TYPE_CHECKING:
     from trioemqx.core.channel import Channel
@@ -33,7 +34,7 @@ def handle_ack(channel: Channel, ack: Ack) -> None:
         code = 0
         if session.awaiting_rel.pop(ack.packet_id, None) is None:
             metrics.packets_pubrel_missed += 1
-            code = 0x92
+            code = PACKET_IDENTIFIER_NOT_FOUND
         elif session.journal is not None:
             session.journal.released(session, ack.packet_id)
         if session.journal is not None:

@@ -9,6 +9,19 @@ from trioemqx.codec.control import Auth, Connect, Will
 from trioemqx.codec.encode import encode
 from trioemqx.core.access import AUTHENTICATE, ENHANCED, AuthStep, Question
 from trioemqx.core.handlers.refuse import refuse_connect, send_connack
+from trioemqx.core.reasons import (
+    BAD_AUTHENTICATION_METHOD,
+    CLIENT_IDENTIFIER_NOT_VALID,
+    CONTINUE_AUTHENTICATION,
+    NOT_AUTHORIZED,
+    PROTOCOL_ERROR,
+    QOS_NOT_SUPPORTED,
+    QUOTA_EXCEEDED,
+    RE_AUTHENTICATE,
+    RETAIN_NOT_SUPPORTED,
+    SUCCESS,
+    TOPIC_NAME_INVALID,
+)
 from trioemqx.core.states import AUTHENTICATING, CONNECTED
 from trioemqx.core.topics import feed_mountpoint, validate_topic
 from trioemqx.errors import ProtocolError
@@ -76,7 +89,7 @@ def authenticated(channel: Channel, verdict: Verdict) -> None:
         metrics.client_auth_success_anonymous += 1
         if channel.broker.pressure.refuse_anonymous:
             metrics.overload["overload.connections.refused.anonymous"] += 1
-            refuse_connect(channel, 0x97)
+            refuse_connect(channel, QUOTA_EXCEEDED)
             return
     info = channel.info
     info.anonymous = verdict.anonymous
@@ -93,7 +106,7 @@ def authenticated(channel: Channel, verdict: Verdict) -> None:
         _open(channel, None)
     elif method is None or not channel.broker.hooks.client_enhanced_authenticate:
         # Data without a method is a protocol error; a method nobody implements is not ours [MQTT-4.12.0-1].
-        refuse_connect(channel, 0x82 if method is None else 0x8C)
+        refuse_connect(channel, PROTOCOL_ERROR if method is None else BAD_AUTHENTICATION_METHOD)
     else:
         channel.auth_method = method
         _ask_enhanced(channel, data, packet)
@@ -105,12 +118,12 @@ def handle_auth(channel: Channel, packet: Auth) -> None:
     properties = packet.properties
     method = properties.authentication_method if properties is not None else None
     if not channel.auth_method:
-        raise ProtocolError(0x82, "AUTH without an authentication method in CONNECT")
+        raise ProtocolError(PROTOCOL_ERROR, "AUTH without an authentication method in CONNECT")
     if method != channel.auth_method:  # [MQTT-4.12.0-5]
-        raise ProtocolError(0x8C, "the authentication method differs from CONNECT's")
-    wanted = (0x18, 0x19) if channel.state == CONNECTED else (0x18,)
+        raise ProtocolError(BAD_AUTHENTICATION_METHOD, "the authentication method differs from CONNECT's")
+    wanted = (CONTINUE_AUTHENTICATION, RE_AUTHENTICATE) if channel.state == CONNECTED else (CONTINUE_AUTHENTICATION,)
     if packet.code not in wanted:
-        raise ProtocolError(0x82, f"AUTH with reason code 0x{packet.code:02x}")
+        raise ProtocolError(PROTOCOL_ERROR, f"AUTH with reason code 0x{packet.code:02x}")
     _ask_enhanced(channel, properties.authentication_data if properties is not None else None, packet)
 
 
@@ -137,11 +150,11 @@ def enhanced_step(channel: Channel, step: AuthStep) -> None:
     properties.authentication_data = step.data
     if step.result == "continue":
         channel.auth_cache = step.cache
-        _send_auth(channel, 0x18, properties)
+        _send_auth(channel, CONTINUE_AUTHENTICATION, properties)
         return
     channel.auth_cache = None
     if connected:
-        _send_auth(channel, 0x00, properties)
+        _send_auth(channel, SUCCESS, properties)
     else:
         _open(channel, properties)
 
@@ -168,37 +181,37 @@ def _check_packet(channel: Channel, packet: Connect) -> int:
     """Packet checks of EMQX's step 3; the reason code of the first failure or 0."""
     zone = channel.zone
     if not packet.clientid and not packet.clean_start and packet.proto_ver != 5:  # [MQTT-3.1.3-8]
-        return 0x85
+        return CLIENT_IDENTIFIER_NOT_VALID
     if not packet.clientid and packet.proto_ver == 3:  # MQTT 3.1 has no empty identifiers
-        return 0x85
+        return CLIENT_IDENTIFIER_NOT_VALID
     if len(packet.clientid) > zone.max_clientid_len:
-        return 0x85
+        return CLIENT_IDENTIFIER_NOT_VALID
     properties = packet.properties
     if properties is not None:
         if properties.receive_maximum == 0 or properties.maximum_packet_size == 0:
-            return 0x82
+            return PROTOCOL_ERROR
         if (properties.request_response_information or 0) > 1 or (properties.request_problem_information or 0) > 1:
-            return 0x82
+            return PROTOCOL_ERROR
     return 0 if packet.will is None else _check_will(channel, packet.will)
 
 
 def _check_will(channel: Channel, will: Will) -> int:
     zone = channel.zone
     if will.qos > zone.max_qos_allowed:  # [MQTT-3.2.2-12]
-        return 0x9B
+        return QOS_NOT_SUPPORTED
     if will.retain and not zone.retain_available:  # [MQTT-3.2.2-13]
-        return 0x9A
+        return RETAIN_NOT_SUPPORTED
     try:
         validate_topic(will.topic, zone.max_topic_levels, zone.max_topic_length)
     except ProtocolError:
-        return 0x90
+        return TOPIC_NAME_INVALID
     properties = will.properties
     if properties is not None and properties.response_topic is not None:
         try:
             validate_topic(properties.response_topic)
         except ProtocolError:  # [MQTT-3.3.2-14]
-            return 0x82
-    return 0x87 if will.topic.startswith("$SYS/") else 0
+            return PROTOCOL_ERROR
+    return NOT_AUTHORIZED if will.topic.startswith("$SYS/") else 0
 
 
 def _identify(channel: Channel, packet: Connect) -> int:
@@ -208,7 +221,7 @@ def _identify(channel: Channel, packet: Connect) -> int:
         info.username = channel.cert_username
     if channel.zone.use_username_as_clientid:
         if not info.username:
-            return 0x85
+            return CLIENT_IDENTIFIER_NOT_VALID
         info.clientid = info.username
     if channel.cert_clientid is not None:
         info.clientid = channel.cert_clientid
@@ -225,7 +238,7 @@ def _set_mountpoint(channel: Channel, from_backend: str | None) -> int:
         try:
             info.mountpoint = feed_mountpoint(mountpoint, info.clientid, info.username)
         except ValueError:
-            return 0x87
+            return NOT_AUTHORIZED
     return 0
 
 
@@ -242,7 +255,7 @@ def _open(channel: Channel, auth: Properties | None) -> None:
     info.expiry_interval = _expiry(channel, packet)
     info.receive_maximum = _window(channel, packet)
     if journal is not None and journal.failing and info.expiry_interval > 0:
-        refuse_connect(channel, 0x97)
+        refuse_connect(channel, QUOTA_EXCEEDED)
         return
     channel.set_keepalive(_keepalive(channel, packet))
     channel.will = _will(channel, packet.will)

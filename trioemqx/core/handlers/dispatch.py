@@ -11,6 +11,7 @@ from trioemqx.codec.direction import check_from_client
 from trioemqx.codec.packets import AUTH, CONNECT, DISCONNECT, Publish
 from trioemqx.core.access import AUTHENTICATE, ENHANCED, AuthStep, Question
 from trioemqx.core.handlers import connect, leave, publish, subscribe
+from trioemqx.core.reasons import PROTOCOL_ERROR
 from trioemqx.core.states import AUTHENTICATING, NEW
 from trioemqx.errors import MalformedPacket, ProtocolError
 from trioemqx.types import PUBLISH, Verdict
@@ -37,7 +38,7 @@ def handle_early(channel: Channel, kind: int, frame: bytes) -> None:
         elif isinstance(packet, Disconnect):  # [MQTT-3.1.2-30]
             leave.handle_disconnect(channel, packet)
         return
-    raise ProtocolError(0x82, f"packet type {kind} before the connection is established")
+    raise ProtocolError(PROTOCOL_ERROR, f"packet type {kind} before the connection is established")
 
 
 def handle_control(channel: Channel, frame: bytes) -> None:

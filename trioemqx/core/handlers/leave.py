@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trioemqx.codec.control import Disconnect
+from trioemqx.core.reasons import PROTOCOL_ERROR
 from trioemqx.errors import ProtocolError, reason_name
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def handle_disconnect(channel: Channel, packet: Disconnect) -> None:
     properties = channel.info.said = packet.properties
     if session is not None and properties is not None and properties.session_expiry_interval is not None:
         if channel.info.expiry_interval == 0 and properties.session_expiry_interval > 0:  # [MQTT5 3.14.2.2.2]
-            raise ProtocolError(0x82, "DISCONNECT cannot give an expiry to a session that had none")
+            raise ProtocolError(PROTOCOL_ERROR, "DISCONNECT cannot give an expiry to a session that had none")
         session.expiry_interval = channel.info.expiry_interval = properties.session_expiry_interval
     if packet.code == 0:
         channel.will = None

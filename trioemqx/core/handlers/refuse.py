@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from trioemqx.codec.codes import CONNACK_CODES
 from trioemqx.codec.control import Connack
 from trioemqx.codec.encode import encode
+from trioemqx.core.reasons import BAD_USERNAME_OR_PASSWORD, NOT_AUTHORIZED, UNSUPPORTED_PROTOCOL_VERSION
 from trioemqx.core.states import CONNECTED
 from trioemqx.errors import PacketError, connack_return_code, reason_name
 from trioemqx.types import Properties
@@ -32,7 +33,7 @@ def refuse(channel: Channel, error: PacketError) -> None:
     if error.name == "unsupported_protocol_version":
         # The version of the answer is unknown to us; every client can read this one [MQTT-3.1.2-2].
         channel.send(b"\x20\x02\x00\x01")
-        count_connack(channel, 0x84)
+        count_connack(channel, UNSUPPORTED_PROTOCOL_VERSION)
     elif channel.connect is not None or channel.version == 5:
         send_connack(channel, error.code, False, None)
     channel.close(0, error.name)
@@ -42,7 +43,7 @@ def refuse_connect(channel: Channel, code: int) -> None:
     """Refuse a well-formed CONNECT with a reason code. One that CONNACK may not carry, which is a hook's mistake, is
     sent as "not authorized"."""
     if code == 0 or code not in CONNACK_CODES:
-        code = 0x87
+        code = NOT_AUTHORIZED
     send_connack(channel, code, False, None)
     channel.close(0, reason_name(code))
 
@@ -96,5 +97,7 @@ def count_connack(channel: Channel, code: int) -> None:
     if code == 0:
         return
     metrics.packets_connack_error += 1
-    if code in (0x86, 0x87) or (channel.version != 5 and connack_return_code(code) in (4, 5)):
+    if code in (BAD_USERNAME_OR_PASSWORD, NOT_AUTHORIZED) or (
+        channel.version != 5 and connack_return_code(code) in (4, 5)
+    ):
         metrics.packets_connack_auth_error += 1

@@ -8,6 +8,18 @@ from trioemqx.codec.control import Suback, Subscribe, Unsuback, Unsubscribe
 from trioemqx.codec.encode import encode
 from trioemqx.core.access import CHECK_ACL, Question
 from trioemqx.core.handlers import retained
+from trioemqx.core.reasons import (
+    FAILURES,
+    NO_SUBSCRIPTION_EXISTED,
+    NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
+    PROTOCOL_ERROR,
+    QUOTA_EXCEEDED,
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    TOPIC_FILTER_INVALID,
+    UNSPECIFIED_ERROR,
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+)
 from trioemqx.core.topics import ParsedFilter, is_wildcard, parse_filter, validate_filter
 from trioemqx.errors import ProtocolError
 from trioemqx.types import SUBSCRIBE, SubOpts
@@ -39,7 +51,7 @@ def handle_subscribe(channel: Channel, packet: Subscribe) -> None:
     broker = channel.broker
     broker.metrics.packets_subscribe_received += 1
     if len(packet.filters) > MAX_FILTERS:
-        raise ProtocolError(0x97, f"{len(packet.filters)} filters in one SUBSCRIBE, at most {MAX_FILTERS}")
+        raise ProtocolError(QUOTA_EXCEEDED, f"{len(packet.filters)} filters in one SUBSCRIBE, at most {MAX_FILTERS}")
     parsed = [_parse(channel, name, opts) for name, opts in packet.filters]
     plan = Plan(packet, list(packet.filters), parsed)
     if not channel.zone.enable_acl or channel.info.is_superuser:
@@ -69,7 +81,7 @@ def _parse(channel: Channel, name: str, opts: SubOpts) -> ParsedFilter:
     parsed = parse_filter(name)
     validate_filter(parsed.filter, 0, channel.zone.max_topic_length)
     if parsed.group and opts.nl:  # [MQTT-3.8.3-4]
-        raise ProtocolError(0x82, "No Local on a shared subscription")
+        raise ProtocolError(PROTOCOL_ERROR, "No Local on a shared subscription")
     return parsed
 
 
@@ -114,12 +126,12 @@ def _record(channel: Channel, plan: Plan, index: int, allowed: bool, from_cache:
             allowed,
             from_cache,
         )
-    plan.codes[index] = 0 if allowed else 0x87
+    plan.codes[index] = 0 if allowed else NOT_AUTHORIZED
 
 
 def _decided(channel: Channel, plan: Plan) -> None:
-    if channel.zone.acl_deny_action == "disconnect" and 0x87 in plan.codes:
-        raise ProtocolError(0x87, "not authorized to subscribe")
+    if channel.zone.acl_deny_action == "disconnect" and NOT_AUTHORIZED in plan.codes:
+        raise ProtocolError(NOT_AUTHORIZED, "not authorized to subscribe")
     _subscribe(channel, plan)
 
 
@@ -127,7 +139,7 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
     """Hooks, caps and router for the allowed filters; one SUBACK; then retained messages."""
     broker = channel.broker
     broker.metrics.client_subscribe += 1
-    allowed = [index for index, code in enumerate(plan.codes) if code != 0x87]
+    allowed = [index for index, code in enumerate(plan.codes) if code != NOT_AUTHORIZED]
     if broker.hooks.client_subscribe:
         filters = [plan.filters[index] for index in allowed]
         properties = plan.packet.properties
@@ -141,7 +153,9 @@ def _subscribe(channel: Channel, plan: Plan) -> None:
     for index in allowed:
         name, opts = plan.filters[index]
         session = channel.session  # None once a hook has kicked the client
-        plan.codes[index] = 0x80 if opts.deny or session is None else subscribe_one(session, name, opts, fresh)
+        plan.codes[index] = (
+            UNSPECIFIED_ERROR if opts.deny or session is None else subscribe_one(session, name, opts, fresh)
+        )
     channel.info.said = None
     _suback(channel, plan)
     for subscription in fresh:
@@ -167,10 +181,10 @@ def subscribe_one(session: Session, name: str, opts: SubOpts, fresh: list[Subscr
         parsed = parse_filter(name)
         validate_filter(parsed.filter, zone.max_topic_levels if capped else 0)
     except ProtocolError:  # renamed by a hook into something invalid, or too many levels
-        return 0x8F
+        return TOPIC_FILTER_INVALID
     code = (_cap(zone, parsed) if capped else 0) or _room(session, parsed)
     if session.journal is not None and session.journal.failing:
-        code = code or 0x97
+        code = code or QUOTA_EXCEEDED
     if code == 0 and parsed.exclusive:
         code = _claim(session, parsed)
     if code:
@@ -200,11 +214,11 @@ def subscribe_for(session: Session, name: str, opts: SubOpts) -> int:
 def _cap(zone: Zone, parsed: ParsedFilter) -> int:
     """What the zone does not offer its clients, as a reason code; 0 when nothing is wrong."""
     if is_wildcard(parsed.filter) and not zone.wildcard_subscription:
-        return 0xA2
+        return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
     if parsed.group and not zone.shared_subscription:
-        return 0x9E
+        return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if parsed.exclusive and not zone.exclusive_subscription:
-        return 0x8F
+        return TOPIC_FILTER_INVALID
     return 0
 
 
@@ -214,7 +228,7 @@ def _room(session: Session, parsed: ParsedFilter) -> int:
     if not limit or len(session.subscriptions) < limit:
         return 0
     key = session.broker.registry.key(parsed, session.info.mountpoint + parsed.filter)
-    return 0 if key in session.subscriptions else 0x97
+    return 0 if key in session.subscriptions else QUOTA_EXCEEDED
 
 
 def _claim(session: Session, parsed: ParsedFilter) -> int:
@@ -222,7 +236,7 @@ def _claim(session: Session, parsed: ParsedFilter) -> int:
     exclusive = session.broker.exclusive
     mounted = session.info.mountpoint + parsed.filter
     if exclusive.holder(mounted) is not None:
-        return 0x97
+        return QUOTA_EXCEEDED
     exclusive.claim(mounted, session.clientid)
     return 0
 
@@ -230,13 +244,13 @@ def _claim(session: Session, parsed: ParsedFilter) -> int:
 def _suback(channel: Channel, plan: Plan) -> None:
     metrics = channel.broker.metrics
     codes = plan.codes
-    failed = [code for code in codes if code >= 0x80]
+    failed = [code for code in codes if code >= FAILURES]
     if failed:
         metrics.packets_subscribe_error += 1
-        if 0x87 in failed:
+        if NOT_AUTHORIZED in failed:
             metrics.packets_subscribe_auth_error += 1
     if channel.version != 5:
-        codes = [code if code < 0x80 else 0x80 for code in codes]
+        codes = [code if code < FAILURES else UNSPECIFIED_ERROR for code in codes]
     _answer(channel, encode(Suback(plan.packet.packet_id, codes, None), channel.version))
     metrics.packets_suback_sent += 1
 
@@ -246,7 +260,7 @@ def _answer(channel: Channel, frame: bytes) -> None:
     [MQTT-3.1.2-24]."""
     session = channel.session
     if session is not None and len(frame) > session.max_out:
-        raise ProtocolError(0x95, f"an answer of {len(frame)} bytes, the client takes {session.max_out}")
+        raise ProtocolError(PACKET_TOO_LARGE, f"an answer of {len(frame)} bytes, the client takes {session.max_out}")
     if session is not None and session.journal is not None:
         session.journal.gate(channel)
     channel.send(frame)
@@ -259,7 +273,7 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
     metrics.packets_unsubscribe_received += 1
     metrics.client_unsubscribe += 1
     if len(packet.filters) > MAX_FILTERS:
-        raise ProtocolError(0x97, f"{len(packet.filters)} filters in one UNSUBSCRIBE, at most {MAX_FILTERS}")
+        raise ProtocolError(QUOTA_EXCEEDED, f"{len(packet.filters)} filters in one UNSUBSCRIBE, at most {MAX_FILTERS}")
     filters = [(name, SubOpts()) for name in packet.filters]
     for name in packet.filters:
         _parse(channel, name, SubOpts())
@@ -271,9 +285,9 @@ def handle_unsubscribe(channel: Channel, packet: Unsubscribe) -> None:
     channel.info.said = packet.properties
     for name, _ in filters:
         session = channel.session  # None once a hook has kicked the client
-        codes.append(0x80 if session is None else unsubscribe_one(session, name))
+        codes.append(UNSPECIFIED_ERROR if session is None else unsubscribe_one(session, name))
     channel.info.said = None
-    if any(code >= 0x80 for code in codes):
+    if any(code >= FAILURES for code in codes):
         metrics.packets_unsubscribe_error += 1
     _answer(channel, encode(Unsuback(packet.packet_id, codes, None), channel.version))
     metrics.packets_unsuback_sent += 1
@@ -284,10 +298,10 @@ def unsubscribe_one(session: Session, name: str) -> int:
     try:
         parsed = parse_filter(name)
     except ProtocolError:
-        return 0x8F
+        return TOPIC_FILTER_INVALID
     subscription = session.broker.registry.unsubscribe(session, parsed)
     if subscription is None:
-        return 0x11
+        return NO_SUBSCRIPTION_EXISTED
     if not subscription.group:
         retained.stop(session, subscription.filter)
     hooks = session.broker.hooks

@@ -188,7 +188,7 @@ class Import:
             names = self._content.ours.get(f"{kind}s")
             given = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
             wanted = [name for name in given[:MAX_PLUGINS] if name not in self._host.plugins.live]
-            here = {found.name for found in self._host.plugins.listing(kind)} if wanted else set()
+            here = {found.name for found in await self._host.plugins.look(kind)} if wanted else set()
             for name in [name for name in wanted if name in here]:
                 try:
                     await self._host.plugins.load(name)

@@ -52,14 +52,9 @@ def _secrets(config: Config) -> Iterator[Finding]:
             dashboard.default_user_password,
         ),
     ):
-        if not opened or not name or (hardened and secret == SHIPPED):  # replaced by a random one
-            continue
-        if secret == SHIPPED:
-            where = "from everywhere" if anywhere else "from this machine"
-            reason = f"everybody knows it; it is accepted {where}"
-            yield Finding(HIGH if anywhere else MEDIUM, key, "public", reason, LONG)
-        elif guessable(secret):
-            yield Finding(MEDIUM, key, "******", "it is short enough to be guessed", LONG)
+        replaced = hardened and secret == SHIPPED  # by a random one
+        if opened and name and not replaced:
+            yield from _secret(key, secret, anywhere)
     default = management.application_default_secret
     if default is not None:
         reason = "each application that is made without a secret has the same one"
@@ -71,6 +66,16 @@ def _secrets(config: Config) -> Iterator[Finding]:
     if isinstance(jwt, dict) and jwt.get("secret") == JWT_SHIPPED:
         reason = "it is the one that EMQX ships: anybody can make tokens"
         yield Finding(HIGH, "auth.jwt.secret", "******", reason, LONG)
+
+
+def _secret(key: str, secret: str, anywhere: bool) -> Iterator[Finding]:
+    """One secret of the first application or user; `anywhere`: a well-known one holds for every address."""
+    if secret == SHIPPED:
+        where = "from everywhere" if anywhere else "from this machine"
+        reason = f"everybody knows it; it is accepted {where}"
+        yield Finding(HIGH if anywhere else MEDIUM, key, "public", reason, LONG)
+    elif guessable(secret):
+        yield Finding(MEDIUM, key, "******", "it is short enough to be guessed", LONG)
 
 
 def _is_open(config: Config, part: str) -> bool:

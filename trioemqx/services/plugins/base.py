@@ -28,7 +28,8 @@ Numbered = Annotated[tuple[T, ...], "numbered"]
 
 
 class Secret(str):
-    """A setting that is never shown: not in logs, not in tracebacks, not by the API. Use it like any text."""
+    """A setting that nothing of ours shows: its `repr`, with which settings stand in logs and tracebacks, is stars, and
+    so is what the API answers. It is a text all the same: whoever formats it (`str`, `f"{...}"`, `%s`) has the text."""
 
     __slots__ = ()
 
@@ -131,11 +132,12 @@ class EventQueue(Generic[C]):
 
     async def get(self) -> C:
         """The oldest item; waits for one."""
-        while not self._items:
-            await self._waiting.park()
-        await trio.lowlevel.checkpoint()
-        # Somebody else may have taken it during the checkpoint.
-        return self._items.popleft() if self._items else await self.get()
+        while True:
+            while not self._items:
+                await self._waiting.park()
+            await trio.lowlevel.checkpoint()
+            if self._items:  # else somebody took it during the checkpoint
+                return self._items.popleft()
 
     async def __aiter__(self) -> AsyncIterator[C]:
         while True:

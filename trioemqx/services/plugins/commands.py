@@ -9,10 +9,10 @@ from typing import Final
 import trio
 
 from trioemqx.services.commands import Command, CommandError, Commands
-from trioemqx.services.plugins.builtin import with_built_in
 from trioemqx.services.plugins.errors import PluginError
 from trioemqx.services.plugins.implementations import POINTS
-from trioemqx.services.plugins.manager import Listed, PluginManager
+from trioemqx.services.plugins.listing import Listed, with_built_in
+from trioemqx.services.plugins.manager import PluginManager
 from trioemqx.services.plugins.registry import HookRegistry
 from trioemqx.types import Message
 
@@ -52,33 +52,33 @@ class OfKind:
         self._kind = kind
         self._title = kind.title()
 
-    def list(self) -> Iterator[str]:
+    async def list(self) -> AsyncIterator[str]:
         """`Plugin(emqx_retainer, description=EMQX Retainer, active=true)`"""
-        for found in self._listed():
+        for found in await self._listed():
             problem = f", problem={found.problem}" if found.problem else ""
             active = "true" if found.active else "false"
             yield f"{self._title}({found.name}, description={found.description}, active={active}{problem})"
 
-    def rows(self) -> Iterator[dict[str, object]]:
+    async def rows(self) -> AsyncIterator[dict[str, object]]:
         """The same as the HTTP API has it; `problem` is there when there is one."""
-        for found in self._listed():
+        for found in await self._listed():
             row: dict[str, object] = {"name": found.name, "description": found.description, "active": found.active}
             if self._kind == "plugin":
                 row |= {"version": found.version, "type": found.type}
             yield row | ({"problem": found.problem} if found.problem else {})
 
-    def _listed(self) -> Sequence[Listed]:
+    async def _listed(self) -> Sequence[Listed]:
         """All of this kind, and what only EMQX has as plugins."""
-        found = self._manager.listing(self._kind)
-        return with_built_in(self._manager, found) if self._kind == "plugin" else found
+        found = await self._manager.look(self._kind)
+        return with_built_in(self._manager.built_in.values(), found) if self._kind == "plugin" else found
 
     async def load(self, name: str) -> str:
         """Load one."""
         try:
-            self._check_kind(name)
+            await self._check_kind(name)
             await self._manager.load(name)
         except PluginError as error:
-            raise self._failed("Load", name, error) from error
+            raise await self._failed("Load", name, error) from error
         return f"{self._title} {name} loaded successfully."
 
     async def unload(self, name: str) -> str:
@@ -87,35 +87,36 @@ class OfKind:
         if part is not None and part.turn is None:
             raise CommandError(f"{self._title} {name} can not be unloaded.")
         try:
-            self._check_kind(name)
+            await self._check_kind(name)
             await self._manager.unload(name)
         except PluginError as error:
-            raise self._failed("Unload", name, error) from error
+            raise await self._failed("Unload", name, error) from error
         return f"{self._title} {name} unloaded successfully."
 
     async def reload(self, name: str) -> str:
         """Take its files and settings as they are now."""
         try:
-            self._check_kind(name)
+            await self._check_kind(name)
             await self._manager.reload(name)
         except PluginError as error:
-            raise self._failed("Reload", name, error) from error
+            raise await self._failed("Reload", name, error) from error
         return f"{self._title} {name} reloaded successfully."
 
-    def _failed(self, what: str, name: str, error: PluginError) -> CommandError:
+    async def _failed(self, what: str, name: str, error: PluginError) -> CommandError:
         """The first line is EMQX's; a name that is nearly right gets a second one."""
         reason = error.reason
         if reason == "not_found" and (what, self._kind) == ("Reload", "plugin"):
             reason = "The plugin doesn't exist"
         lines = [f"{what} {self._kind} {name} error: {reason}."]
         if error.reason == "not_found":
-            known = [found.name for found in self._manager.listing(self._kind) if found.name != name]
+            known = [found.name for found in await self._manager.look(self._kind) if found.name != name]
             lines += [f"Did you mean {close}?" for close in nearest(name, known)]
         return CommandError("\n".join(lines))
 
-    def _check_kind(self, name: str) -> None:
+    async def _check_kind(self, name: str) -> None:
+        """Raise PluginError for a name of the other kind."""
         other = "module" if self._kind == "plugin" else "plugin"
-        if any(found.name == name for found in self._manager.listing(other)):
+        if any(found.name == name for found in await self._manager.look(other)):
             raise PluginError(f"it is a {other}: trioemqx ctl {other}s ...")
 
 

@@ -233,6 +233,11 @@ def _instance(cls: type[Plugin[Any]], context: Context, config: Any, found: Foun
         raise PluginRefused(f"{found.name}: {located(error, found)}") from error
 
 
+def sentence(name: str, error: BaseException) -> str:
+    """What the operator reads of whatever kept a plugin from something: one line that names the plugin."""
+    return str(error) if isinstance(error, PluginError) else f"{name}: {one_line(error)}"
+
+
 def located(error: BaseException, found: Found) -> str:
     """An exception in one line, with the plugin's file and line that raised it."""
     if isinstance(error, SyntaxError):
@@ -255,12 +260,10 @@ def _place(error: BaseException, found: Found) -> tuple[str, bool]:
     return place, own
 
 
-def explain(generation: Generation) -> str:
+def explain(found: Found, failure: BaseException) -> str:
     """Why a generation could not start, in one line."""
-    failure = generation.failure
-    assert failure is not None
     if isinstance(failure, PluginError):
-        place, own = _place(failure, generation.found)
+        place, own = _place(failure, found)
         # what the plugin says is for operators as it is; what a call of it to the broker says needs the place
         return str(failure) if own or not place else f"{failure} ({place})"
-    return f"{generation.name}: start(): {located(failure, generation.found)}"
+    return f"{found.name}: start(): {located(failure, found)}"

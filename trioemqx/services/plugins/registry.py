@@ -94,7 +94,7 @@ class HookRegistry:
         """As `register`, in place of what was registered under the name: in the same position, in one assignment per
         point, with no await between them."""
         calls = self.check(plugin, name, priority)
-        position = self._positions.setdefault(name, max(self._positions.values(), default=0) + 1)
+        position = self._position(name)
         known = self._registered[name] = Registered(name, plugin, position, {}, timeout)
         known.count(calls)
         self._compile()
@@ -103,7 +103,7 @@ class HookRegistry:
         """Register a further object's implementations under a plugin's name: in its position, with its timeout, until
         the function that is returned is called. Raises PluginRefused."""
         calls = self.check(implementations, name, priority)
-        position = self._positions.setdefault(name, max(self._positions.values(), default=0) + 1)
+        position = self._position(name)
         more = Registered(name, implementations, position, {})
         more.count(calls)
         self._further.append(more)
@@ -141,10 +141,14 @@ class HookRegistry:
 
     def guard(self, name: str, points: tuple[str, ...]) -> None:
         """Deny at these points for a plugin that should be live and is not."""
-        position = self._positions.setdefault(name, max(self._positions.values(), default=0) + 1)
+        position = self._position(name)
         calls = {point: (denying(point), 0) for point in points if point in DENYING}
         self._registered[name] = Registered(name, None, position, calls)
         self._compile()
+
+    def _position(self, name: str) -> int:
+        """A plugin's place among those of the same priority: that of its first load."""
+        return self._positions.setdefault(name, max(self._positions.values(), default=0) + 1)
 
     def check(self, plugin: object, name: str, priority: int | None = None) -> Calls:
         """As `implementations`: raises PluginRefused for what could not be registered."""
@@ -232,12 +236,12 @@ class HookRegistry:
 
         return waiting if point in ASYNC_POINTS else plain
 
+    # -- measuring ---------------------------------------------------------------------------------------------------
+
     @property
     def measuring(self) -> int:
         """How many are measuring."""
         return len(self._stopwatches)
-
-    # -- measuring ---------------------------------------------------------------------------------------------------
 
     def measure(self, told: Stopwatch) -> Callable[[], None]:
         """Have a function told how long each call at each point takes, until the function that is returned is called.

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -48,6 +49,7 @@ HIGH_MARK: Final = 5000
 _LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _INT64: Final = 2**63
 _LONG: Final = 500
+_HASHED: Final = "sha256:"
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -201,10 +203,11 @@ def check_names(table: str, key: str) -> None:
 
 
 def key_for(text: str) -> str:
-    """A key for any text, however long: the text itself, or its hash (client ids may have 65535 bytes)."""
-    if text and len(text) <= _LONG:
+    """A key for any text, however long: the text itself, or its hash (client ids may have 65535 bytes). A text that
+    looks like a hash is hashed too, or its owner could write over the row of a long one."""
+    if text and len(text) <= _LONG and not text.startswith(_HASHED):
         return text
-    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"{_HASHED}{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def encode_row(row: Row) -> str:
@@ -239,7 +242,7 @@ def _check_value(value: object, depth: int) -> None:
         if not -_INT64 <= value < _INT64:
             raise RowError("whole number beyond 64 bits")
     elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise RowError(f"not a finite number: {value}")
     elif isinstance(value, list):
         for member in value:

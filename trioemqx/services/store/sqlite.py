@@ -81,7 +81,6 @@ class SqliteStore:
         self._on_recovered: Callable[[], object] | None = None
         self._on_log: tuple[Callable[[int], object], Callable[[], object]] | None = None
         self._on_crash: Callable[[Exception], object] | None = None
-        self._large_log = False
         self._writer: Writer | None = None
         self._waiting = self._waiting_size = 0
         self._owed = self._owed_size = 0
@@ -237,34 +236,29 @@ class SqliteStore:
 
     def _log_size(self, size: int) -> None:
         """The write-ahead log has become large, or small again."""
-        self._large_log = size > LARGE_LOG
-        if self._large_log:
+        on_large, on_small = self._on_log or (None, None)
+        if size > LARGE_LOG:
             log.warning("%s-wal has %d bytes: does another program read the file all the time?", self.path, size)
-        if self._on_log is None:
-            return
-        try:
-            if self._large_log:
-                self._on_log[0](size)
-            else:
-                self._on_log[1]()
-        except Exception:
-            log.exception("telling about the write-ahead log crashed")
+            _tell("about the write-ahead log", on_large, size)
+        else:
+            _tell("about the write-ahead log", on_small)
 
     def _failure(self, error: StoreError) -> None:
         log.error("%s: %s; it is tried again every %g s", self.path, error, self._retry)
-        if self._on_failure is not None:
-            try:
-                self._on_failure(error)
-            except Exception:
-                log.exception("telling that the store fails crashed")
+        _tell("that the store fails", self._on_failure, error)
 
     def _recovered(self) -> None:
         log.warning("%s: everything has been written", self.path)
-        if self._on_recovered is not None:
-            try:
-                self._on_recovered()
-            except Exception:
-                log.exception("telling that the store has recovered crashed")
+        _tell("that the store has recovered", self._on_recovered)
+
+
+def _tell(what: str, call: Callable[..., object] | None, *arguments: object) -> None:
+    """Call somebody who watches the store, whose bug must not become one of the store."""
+    if call is not None:
+        try:
+            call(*arguments)
+        except Exception:
+            log.exception("telling %s crashed", what)
 
 
 def _change(op: Op) -> Change:
