@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 READ: Final = 1
 WRITE: Final = 4
 """Events as epoll has them. Any other bit is an error or a hang-up, which the next read explains."""
+ENDED: Final = 0x2000
+"""The peer has closed its side (EPOLLRDHUP); what it has sent is still there to be read. Not every poller knows."""
 
 FIRST_READ: Final = 2048
 """Bytes asked for until a client shows that it sends more; MOST_READ is a turn's share of one client."""
@@ -75,6 +77,7 @@ class Link:
         "bell",
         "channel",
         "close_at",
+        "events",
         "farewell",
         "fd",
         "gone",
@@ -112,6 +115,8 @@ class Link:
         self.reading = True
         self.writing = False
         self.again = False
+        self.events = 0
+        """What the poller saw, while it waits in `Turn.passing`."""
         self.farewell = False
         """The layers have said goodbye."""
         self.lingering = False

@@ -6,13 +6,14 @@ import select
 import selectors
 from typing import Final, Protocol
 
-from trioemqx.listeners.link import READ, WRITE
+from trioemqx.listeners.link import ENDED, READ, WRITE
 
 MOST_EVENTS: Final = 512
 
 
 class Poller(Protocol):
-    """Which sockets are ready. Events are READ and WRITE bits; other bits mean an error or a hang-up."""
+    """Which sockets are ready. Events are READ and WRITE bits, and ENDED where
+    that is known; other bits mean an error or a hang-up."""
 
     def register(self, fd: int, events: int) -> None:
         """Start to watch a socket."""
@@ -49,16 +50,16 @@ class EpollPoller:
 
     def register(self, fd: int, events: int) -> None:
         """Start to watch a socket."""
-        self._epoll.register(fd, events)
+        self._epoll.register(fd, _with_end(events))
 
     def modify(self, fd: int, events: int) -> None:
         """Watch for other events, or for none."""
         if fd in self._resting:
             if events:
                 self._resting.remove(fd)
-                self._epoll.register(fd, events)
+                self._epoll.register(fd, _with_end(events))
         elif events:
-            self._epoll.modify(fd, events)
+            self._epoll.modify(fd, _with_end(events))
         else:
             self._resting.add(fd)
             self._epoll.unregister(fd)
@@ -81,6 +82,10 @@ class EpollPoller:
     def close(self) -> None:
         """Give the descriptor back."""
         self._epoll.close()
+
+
+def _with_end(events: int) -> int:
+    return events | ENDED if events & READ else events
 
 
 class SelectorPoller:

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from trioemqx.core.states import NEW
+from trioemqx.core.states import CONNECTED, NEW
 from trioemqx.errors import PacketError
-from trioemqx.listeners.link import FIRST_READ, FULL, MOST_READ, PAUSED, QUESTION, WRITE, Link
+from trioemqx.listeners.link import ENDED, FIRST_READ, FULL, MOST_READ, PAUSED, QUESTION, WRITE, Link
 from trioemqx.listeners.proxy import looks_like_proxy
 from trioemqx.listeners.transport import LayerClosed
 from trioemqx.listeners.writing import CLOCK_EVERY, Writing, close_reason
@@ -35,6 +35,8 @@ thousand receivers is heavy."""
 LITTLE: Final = 0.0005
 """Seconds that heavy pieces, and the writing of what they produced, have in a turn at least. They have as much as the
 others took if that is more, so that neither starves the other."""
+PASSING: Final = 0.001
+"""Seconds that those who come and go have in a turn at least."""
 FEW: Final = 64
 """So few outboxes are written after each CLOCK_EVERY sockets: their owners can work while we read on. More of them
 would cost more writes than that is worth."""
@@ -50,6 +52,9 @@ class Turn(Writing):
         super().__init__(broker, poller, clock)
         self.ready: list[tuple[int, int]] = []
         self.next_ready = 0
+        self.passing: deque[Link] = deque()
+        """Links with events, of those who are not connected yet, or have closed their side. A connection that begins or
+        ends costs as much as dozens of messages, and there may be thousands: they come after those who are here."""
         self.heavy: deque[Link] = deque()
         """Links of `again` whose last piece was a heavy one."""
         self.begun = False
@@ -66,6 +71,7 @@ class Turn(Writing):
         return (
             bool(self.again)
             or bool(self.dirty)
+            or bool(self.passing)
             or bool(self.heavy)
             or bool(self.bulk)
             or self.next_ready < len(self.ready)
@@ -82,11 +88,13 @@ class Turn(Writing):
         self.used = self.clock() - began
 
     def rest(self) -> None:
-        """What can wait for everybody else, after `flush` has written for them: heavy pieces, or the writing of what
-        they have produced.
+        """What can wait for everybody else, after `flush` has written for them: who comes or goes; and heavy pieces, or
+        the writing of what they have produced.
 
         Who sends one message to thousands costs more in one piece than all others together. So they are served first,
         and then it is a piece's turn, or some of its receivers'."""
+        if self.passing:
+            self._pass(max(PASSING, self.used))
         if self.draining:
             self.drain(max(LITTLE, self.used))
             return
@@ -115,7 +123,12 @@ class Turn(Writing):
                 fd, events = ready[index]
                 found = self.links.get(fd)
                 if found is not None:
-                    steps += self._event(found, events)
+                    if events & ENDED or found.channel is None or found.channel.state != CONNECTED:
+                        if not found.events:
+                            self.passing.append(found)
+                        found.events |= events
+                    else:
+                        steps += self._event(found, events)
             elif not again:
                 break
             if again:
@@ -133,6 +146,22 @@ class Turn(Writing):
                 if self.clock() > until:
                     break
         again.extend(later)
+
+    def _pass(self, budget: float) -> None:
+        """Events of those who come and go, for about `budget` seconds."""
+        until = self.clock() + budget
+        steps = 0
+        while self.passing:
+            link = self.passing.popleft()
+            events = link.events
+            link.events = 0
+            if link.gone:
+                continue
+            steps += self._event(link, events)
+            if steps >= ENDING:
+                steps = 0
+                if self.clock() > until:
+                    break
 
     def _heavy(self, budget: float) -> None:
         """Pieces of heavy ones: one, and as many more as `budget` seconds are likely to be enough for."""
