@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 from trioemqx import ctl
 from trioemqx.config.load import load
 from trioemqx.services import ctlserver
+from trioemqx.services.commands import Commands
 
 
 class Peer:
@@ -179,6 +181,24 @@ def test_a_file_that_cannot_be_read_is_said_and_can_be_done_without(tmp_path: Pa
 
 
 # -- what it is made of ----------------------------------------------------------------------------------------------
+
+
+async def test_a_socket_that_cannot_be_removed_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that has become read-only; who asks there is told that nobody answers."""
+    server = ctlserver.CtlServer(Commands(), tmp_path)
+    server.open()
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        server.close()
+    assert (tmp_path / ctl.SOCKET).exists()
+    assert run(tmp_path, "status").exit_code == 3
+    server.open()
+    server.close()
+    assert not (tmp_path / ctl.SOCKET).exists()
 
 
 def test_both_sides_mean_the_same_socket() -> None:

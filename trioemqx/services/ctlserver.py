@@ -12,6 +12,7 @@ import os
 import pwd
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +62,8 @@ class CtlServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # on a disk that has become read-only it stays, and leads nowhere
+                self._path.unlink(missing_ok=True)
 
     def _open(self) -> trio.socket.SocketType:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
