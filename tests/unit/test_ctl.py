@@ -6,6 +6,7 @@ import ast
 import errno
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from trioemqx import ctl
@@ -199,6 +201,28 @@ async def test_a_socket_that_cannot_be_removed_is_closed(tmp_path: Path, monkeyp
     server.open()
     server.close()
     assert not (tmp_path / ctl.SOCKET).exists()
+
+
+async def test_a_shortage_of_descriptors_does_not_end_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who asks meanwhile is answered when it is over."""
+    server = ctlserver.CtlServer(Commands(), tmp_path)
+    server.open()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)
+        with trio.socket.socket(trio.socket.AF_UNIX) as client:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            try:
+                await client.connect(str(tmp_path / ctl.SOCKET))
+                with trio.fail_after(5):
+                    while "nobody can be let in: Too many open files" not in caplog.text:
+                        await trio.sleep(0.01)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            await client.send(b'{"argv": ["help"]}\n')
+            with trio.fail_after(5):
+                assert (await client.recv(65536)).endswith(b"}\n")
+        nursery.cancel_scope.cancel()
 
 
 def test_both_sides_mean_the_same_socket() -> None:

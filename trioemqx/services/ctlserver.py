@@ -26,6 +26,8 @@ SOCKET: Final = "trioemqx.sock"
 MAX_REQUEST: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 64
 REQUEST_SECONDS: Final = 5.0
+PAUSE: Final = 0.5
+"""Seconds between two attempts to let somebody in."""
 _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group, as Linux has them (unix(7))."""
 
@@ -52,7 +54,7 @@ class CtlServer:
         try:
             async with trio.open_nursery() as nursery:
                 while True:
-                    stream, _ = await listener.accept()
+                    stream = await _accepted(listener)
                     nursery.start_soon(self._guarded, trio.SocketStream(stream))
         finally:
             self.close()
@@ -97,6 +99,19 @@ class CtlServer:
             code = await self._commands.execute(argv, lambda line: _send(stream, {"out": line}), _user(stream))
             await _send(stream, {"exit": code})
             nursery.cancel_scope.cancel()
+
+
+async def _accepted(listener: trio.socket.SocketType) -> trio.socket.SocketType:
+    """The next client. While there is no descriptor for one it waits in the kernel: that is when an operator wants to
+    know what is going on, and must find this here afterwards."""
+    while True:
+        try:
+            stream, _ = await listener.accept()
+        except OSError as error:
+            log.error("ctl: nobody can be let in: %s", error.strerror)
+            await trio.sleep(PAUSE)
+        else:
+            return stream
 
 
 def _bind(found: socket.socket, path: Path) -> None:
