@@ -50,6 +50,11 @@ def write(file: Path, states: Mapping[str, bool]) -> None:
             opened.flush()
             os.fsync(opened.fileno())
         temporary.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # else a power cut brings the old file back
+        finally:
+            os.close(folder)
     except OSError as error:
         log.error("%s cannot be written: %s", file, error)
         raise PluginError(f"in force, but not on disk: {file} cannot be written: {error.strerror}") from error
