@@ -83,6 +83,7 @@ from trioemqx.wiring import (
     audit_settings,
     changed_services,
     flapping_policy,
+    keep_commands,
     lag_settings,
     log_crash,
     log_receiver_crash,
@@ -143,6 +144,7 @@ class Node(Facade):
         self.gauges: dict[str, Callable[[], int]] = {}
         self.commands = Commands()
         self.commands.on_end = self.audit.record_command
+        keep_commands(self.commands, self.store)
         self.data_dir = Path(config.node.data_dir)
         self.rules = RuleEngine(self)
         self.gauges["resources"] = lambda: len(self.rules.resources)
