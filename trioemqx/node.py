@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -104,6 +104,10 @@ if TYPE_CHECKING:
     from trioemqx.api.service import ApiService
 
 log = logging.getLogger("trioemqx.node")
+
+
+OF_THE_STORE: Final = frozenset({"session_store", "retained_store", "queue_pager"})
+"""Services without which what waits on disk stays there, and nothing is accepted again after the disk has failed."""
 
 
 class Node(Facade):
@@ -382,10 +386,13 @@ class Node(Facade):
         try:
             await run()
         except* GaveUp as group:
-            log.critical("%s gave up; the broker stops", name)
-            self.failure = group
             self.pump_lives = self.pump_lives and name != "pump"
-            self.stop()
+            self._end_with(name, group)
+
+    def _end_with(self, name: str, failure: BaseException) -> None:
+        log.critical("%s gave up; the broker stops", name)
+        self.failure = failure
+        self.stop()
 
     def _store_crashed(self, error: Exception) -> None:
         """Nothing can be acknowledged any more that has to be kept, and nobody knows why; a new process can."""
@@ -394,12 +401,16 @@ class Node(Facade):
         self.stop()
 
     async def _service(self, name: str) -> None:
-        """Something the broker can do without: when it gives up the alarm stays, and the broker lives."""
+        """Something the broker can do without: when it gives up the alarm stays, and the broker lives. But for what
+        belongs to the store: a new process goes on from the disk."""
         with trio.CancelScope() as self._scopes[name]:
             try:
                 await self._supervised(name, self._runs[name])
             except GaveUp as error:
-                log.critical("%s; it stays off", error)
+                if name in OF_THE_STORE:
+                    self._end_with(name, error)
+                else:
+                    log.critical("%s; it stays off", error)
 
     def _restart(self, name: str) -> None:
         """End a service and start it with its new settings."""
