@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -71,8 +71,8 @@ main.add_command(plugin)
 def start(path: Path | None) -> None:
     """Run the broker in the foreground until SIGTERM or SIGINT.
 
-    Exit codes: 0 after an orderly stop, 1 already running, 70 a vital service gave up, 71 cannot listen, 78 bad
-    configuration.
+    Exit codes: 0 after an orderly stop, 1 already running, 70 a vital service gave up, 71 cannot listen, 75 something
+    could not be written before the end, 78 bad configuration.
     """
     # Until the broker listens to signals itself; the first process of a container ignores one that has no handler.
     signal.signal(signal.SIGTERM, _told_early)
@@ -261,7 +261,7 @@ def _only_one(data_dir: Path) -> Iterator[None]:
     """Hold the pid file of a data directory; two brokers must not share one."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (data_dir / PID_FILE).open("a+")
+        file = os.fdopen(os.open(data_dir / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
     except OSError as error:
         _fail([f"node.data_dir: {data_dir} cannot be written: {error.strerror}"])
     with file:
@@ -269,11 +269,20 @@ def _only_one(data_dir: Path) -> Iterator[None]:
             file.seek(0)
             click.echo(f"trioemqx: Node is already running with {data_dir} (process {file.read().strip()})!", err=True)
             sys.exit(ALREADY_RUNNING)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        try:
+            _write_pid(file.fileno())
+        except OSError as error:
+            _fail([f"node.data_dir: {data_dir / PID_FILE} cannot be written: {error.strerror}"])
         yield
-        file.truncate(0)
+        with suppress(OSError):  # the disk may have become read-only; without the lock the file means nothing
+            os.ftruncate(file.fileno(), 0)
+
+
+def _write_pid(handle: int) -> None:
+    """Put our process where another one's may be: in place, because a full disk has no room but what is in use."""
+    text = b"%d\n" % os.getpid()
+    os.pwrite(handle, text, 0)
+    os.ftruncate(handle, len(text))
 
 
 def _lock(file: IO[str]) -> bool:

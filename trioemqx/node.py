@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -75,6 +75,7 @@ from trioemqx.wiring import (
     audit_settings,
     changed_services,
     flapping_policy,
+    keep_commands,
     log_crash,
     log_receiver_crash,
     log_refused,
@@ -93,6 +94,10 @@ if TYPE_CHECKING:
     from trioemqx.api.service import ApiService
 
 log = logging.getLogger("trioemqx.node")
+
+
+OF_THE_STORE: Final = frozenset({"session_store", "retained_store", "queue_pager"})
+"""Services without which what waits on disk stays there, and nothing is accepted again after the disk has failed."""
 
 
 class Node(Facade):
@@ -167,6 +172,7 @@ class Node(Facade):
         self.pump.tell_time()
         self.gauges["resources"] = lambda: len(self.rules.resources)
         self.commands.on_end = self.audit.record_command
+        keep_commands(self.commands, self.store)
         add_all(self.commands, self)
         rule_commands.add_to(self.commands, self.rules)
         engine, dashboard = self.plugins.built_in["emqx_rule_engine"], self.plugins.built_in["emqx_dashboard"]
@@ -357,10 +363,13 @@ class Node(Facade):
         try:
             await run()
         except* GaveUp as group:
-            log.critical("%s gave up; the broker stops", name)
-            self.failure = group
             self.pump_lives = self.pump_lives and name != "pump"
-            self.stop()
+            self._end_with(name, group)
+
+    def _end_with(self, name: str, failure: BaseException) -> None:
+        log.critical("%s gave up; the broker stops", name)
+        self.failure = failure
+        self.stop()
 
     def _store_crashed(self, error: Exception) -> None:
         """Nothing can be acknowledged any more that has to be kept, and nobody knows why; a new process can."""
@@ -369,8 +378,12 @@ class Node(Facade):
         self.stop()
 
     def _gave_up(self, name: str, error: GaveUp) -> None:
-        """Something the broker can do without has crashed too often: the broker lives, without it."""
-        log.critical("%s; it stays off", error)
+        """A service has crashed too often: the broker lives, without it. But for what belongs to the store: a new
+        process goes on from the disk."""
+        if name in OF_THE_STORE:
+            self._end_with(name, error)
+        else:
+            log.critical("%s; it stays off", error)
 
     def _count_session_end(self, client: ClientInfo, reason: str) -> None:
         """The `shutdown_count` of a session that had outlived its connection."""

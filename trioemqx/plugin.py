@@ -35,6 +35,7 @@ from trioemqx.services.plugins.base import (
     NoConfig,
     Numbered,
     Plugin,
+    QueuePath,
     Secret,
     SettingError,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "PluginError",
     "Properties",
     "ProtocolError",
+    "QueuePath",
     "QueueSettings",
     "QueuedAction",
     "ReasonCode",

@@ -31,6 +31,8 @@ GAVE_UP: Final = 70
 """EX_SOFTWARE: a service the broker cannot live without crashed again and again."""
 CANNOT_LISTEN: Final = 71
 """EX_OSERR: a port in use, an address unknown, a certificate unreadable."""
+UNSAVED: Final = 75
+"""EX_TEMPFAIL: the end was orderly, but the disk did not take what had to be written."""
 BAD_CONFIG: Final = 78
 """EX_CONFIG"""
 REPORT_GAP: Final = "TRIOEMQX_REPORT_GAP"
@@ -87,7 +89,7 @@ async def _serve_until_told(config: Config, reload: Reload, last_resort: LastRes
             nursery.cancel_scope.cancel()
     if os.environ.get(REPORT_GAP):
         click.echo(f"longest turn: {longest * 1000:.1f} ms")
-    return OK
+    return UNSAVED if node.store.pending() else OK
 
 
 async def _lose_patience(node: Node, last_resort: LastResort) -> None:

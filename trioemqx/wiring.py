@@ -28,8 +28,9 @@ from trioemqx.listeners.link import Link
 from trioemqx.listeners.pump import Pump
 from trioemqx.services.access import AccessService
 from trioemqx.services.alarms import STORE_DAMAGED, STORE_FAILED, STORE_LOG_LARGE, Alarms, AlarmSettings
-from trioemqx.services.audit import AuditSettings
+from trioemqx.services.audit import AuditSettings, changes
 from trioemqx.services.certificates import ensure_self_signed
+from trioemqx.services.commands import Command, Commands
 from trioemqx.services.flapping import FlappingPolicy
 from trioemqx.services.lag_guard import LagSettings
 from trioemqx.services.log_format import level_number, of_client
@@ -38,7 +39,7 @@ from trioemqx.services.monitor import MonitorSettings
 from trioemqx.services.retained_store import RetainedStore
 from trioemqx.services.session_store import SessionStore
 from trioemqx.services.store.memory import MemoryStore
-from trioemqx.services.store.protocol import Store
+from trioemqx.services.store.protocol import Store, StoreError
 from trioemqx.services.store.sqlite import SqliteStore
 from trioemqx.services.zones import build_zone
 from trioemqx.types import ClientInfo, Message
@@ -47,6 +48,8 @@ log = logging.getLogger("trioemqx.node")
 
 MOST_CONNECTIONS: Final = 65536
 DESCRIPTOR_RESERVE: Final = 200
+PATIENCE: Final = 30.0
+"""Seconds a command waits until what it has changed is written."""
 CLOSE_SECONDS: Final = 10.0
 """What writing the last changes may take when the node ends."""
 
@@ -129,6 +132,24 @@ def watch_store(store: Store, alarms: Alarms, on_crash: Callable[[Exception], ob
     )
     if store.moved_to:
         alarms.activate(STORE_DAMAGED, {"file": file, "moved_to": store.moved_to})
+
+
+def keep_commands(commands: Commands, store: Store) -> None:
+    """Have commands that change something answer when it has been written, as the HTTP API does."""
+
+    async def kept(command: Command, arguments: list[str]) -> str:
+        if not (changes(command, arguments) and store.pending()):
+            return ""
+        try:
+            with trio.fail_after(PATIENCE):
+                await store.apply(()).wait()
+        except StoreError as error:
+            return str(error)
+        except trio.TooSlowError:
+            return f"it has not been written within {PATIENCE:g} s"
+        return ""
+
+    commands.kept = kept
 
 
 def make_broker(config: Config, access: AccessService, hooks: Hooks) -> Broker:

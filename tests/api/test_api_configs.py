@@ -202,6 +202,52 @@ async def test_secrets_of_a_plugin(broker: TestBroker) -> None:
     assert (await broker.api("DELETE", path)).code == 0
 
 
+async def test_the_password_in_a_url_goes_in_and_never_out(broker: TestBroker) -> None:
+    """PUT /plugins/{plugin}/config, PUT /configs"""
+    await broker.node.plugins.load("emqx_web_hook")
+    path, url = "/plugins/emqx_web_hook/config", "http://me:hunter2@127.0.0.1:9/x"
+
+    async def in_force() -> str:
+        return str(broker.node.plugins.plugin("emqx_web_hook").config.url)
+
+    assert (await broker.api("PUT", path, {"values": {"url": url}})).code == 0
+    form = (await broker.api("GET", path)).data["values"]
+    assert form["url"] == "http://me:******@127.0.0.1:9/x"
+    assert (await setting(broker, "plugins.emqx_web_hook.url"))["value"] == form["url"]
+    assert (await broker.api("PUT", path, {"values": {**form, "pool_size": 3}})).code == 0
+    assert (await broker.api("PUT", "/configs", {"plugins.emqx_web_hook.url": form["url"]})).code == 0
+    assert await in_force() == url
+    other = "http://me:******@127.0.0.1:10/x"
+    for answer in (
+        await broker.api("PUT", path, {"values": {"url": other}}),
+        await broker.api("PUT", "/configs", {"plugins.emqx_web_hook.url": other}),
+    ):
+        assert (answer.code, "has a password that is not shown; write it out" in answer.message) == (108, True)
+    assert await in_force() == url
+    for door in ("/configs", path):
+        assert b"hunter2" not in (await broker.api("GET", door)).body
+
+
+async def test_exports_leave_out_what_has_a_secret_in_it(broker: TestBroker) -> None:
+    """Not only settings that are one: the table of a bridge has its password, a URL may have one, and a plugin knows
+    more of its settings than their names tell."""
+    for name in ("emqx_web_hook", "emqx_bridge_mqtt"):
+        await broker.node.plugins.load(name)
+    bridge = {
+        "x": {"address": "127.0.0.1:9", "clientid": "c", "start_type": "manual", "username": "u", "password": "hunter2"}
+    }
+    for name, values in (
+        ("emqx_web_hook", {"url": "http://me:hunter2@127.0.0.1:9/x", "headers": {"x-own": "hunter2"}}),
+        ("emqx_bridge_mqtt", {"mqtt": bridge}),
+        ("emqx_web_hook", {"pool_size": 3}),
+    ):
+        assert (await broker.api("PUT", f"/plugins/{name}/config", {"values": values})).code == 0
+    name = (await broker.api("POST", "/data/export")).data["filename"]
+    answer = await broker.api("GET", f"/data/file/{name}")
+    assert b"hunter2" not in answer.body
+    assert json.loads(json.loads(answer.body)["file"])["trioemqx"]["saved"] == {"plugins.emqx_web_hook.pool_size": 3}
+
+
 async def test_the_environment_is_stronger_than_what_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Also under the name that a setting has in EMQX."""
     from trioemqx.config.load import load

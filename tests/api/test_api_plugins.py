@@ -250,6 +250,20 @@ async def test_a_rule_engine_that_is_unloaded_does_nothing_until_it_is_loaded(br
     assert (await broker.api("GET", "/rules")).status == 200
 
 
+async def test_a_change_that_cannot_be_remembered_says_so(tmp_path: Path) -> None:
+    """It would be undone by the next start, and it may be what keeps strangers out."""
+    write(tmp_path, "tagging", TAGGING)
+    state = tmp_path / "state" / "loaded_plugins"
+    settings = {"plugins": {"dirs": [str(tmp_path)], "loaded_file": str(state)}}
+    async with running(settings) as broker:
+        (tmp_path / "state").write_text("in the way")
+        text = f"in force, but not on disk: {state} cannot be written: File exists"
+        assert await put(broker, "tagging", "load") == {"code": 102, "message": text}
+        assert (await plugins(broker))["tagging"]["active"] is True
+        assert await put(broker, "tagging", "unload") == {"code": 102, "message": text}
+        assert (await plugins(broker))["tagging"]["active"] is False
+
+
 async def test_what_was_unloaded_stays_so_after_a_start(tmp_path: Path) -> None:
     state = tmp_path / "loaded_plugins"
     state.write_text("{emqx_rule_engine, false}.\n{emqx_dashboard, false}.\n{emqx_management, false}.\n")

@@ -271,3 +271,19 @@ async def test_exports_have_roles(broker: TestBroker) -> None:
     for role in ("auditor", None, 5, ["viewer"]):
         answer = await broker.api("POST", "/data/import", {"version": "4.4", "apps": [{**emqx[0], "role": role}]})
         assert answer.json()["reason"] == "apps[0]: missing or not valid: role"
+
+
+async def test_a_viewer_sees_rules_without_the_secrets_in_their_actions(broker: TestBroker) -> None:
+    """GET /rules, GET /rules/{id}"""
+    await broker.api("POST", "/resources", {"type": "web_hook", "id": "hook", "config": {"url": "http://127.0.0.1:9/"}})
+    params = {"$resource": "hook", "headers": {"authorization": "hunter2", "accept": "*/*"}}
+    rule = {"id": "r", "rawsql": 'SELECT * FROM "t"', "actions": [{"name": "data_to_webserver", "params": params}]}
+    assert (await broker.api("POST", "/rules", rule)).code == 0
+    viewer = await an_app(broker, "viewer")
+    for path in ("/rules", "/rules?_page=1", "/rules?enable_paging=false", "/rules/r"):
+        body = (await broker.api("GET", path, auth=viewer)).body
+        assert b"hunter2" not in body, path
+        assert b"******" in body
+        assert b"*/*" in body
+        assert b"hunter2" in (await broker.api("GET", path)).body
+        assert b"hunter2" in (await broker.api("GET", path, listener="dashboard")).body

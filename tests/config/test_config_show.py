@@ -9,7 +9,7 @@ import pytest
 
 from trioemqx.config.load import from_mapping, load
 from trioemqx.config.model import Config
-from trioemqx.config.show import diff, origin, show
+from trioemqx.config.show import diff, explain, origin, show
 
 TEXT = """\
 [mqtt]
@@ -87,6 +87,29 @@ def test_headers_that_plugins_send_are_shown_without_what_lets_them_in(name: str
     rows = {key: value for key, value, _where in show(found)}
     assert "hunter" not in repr(rows)
     assert "text/plain" in repr(rows)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("http://me:hunter2@host:1/p?q=a@b", "http://me:******@host:1/p?q=a@b"),
+        ("https://me:hunter2@x@host", "https://me:******@host"),
+        ("mqtts://:hunter2@host", "mqtts://:******@host"),
+        ("http://me@host/a:b@c", "http://me@host/a:b@c"),
+        ("http://host:80/x@y", "http://host:80/x@y"),
+        ("see http://a:hunter2@b and http://c:hunter3@d", "see http://a:******@b and http://c:******@d"),
+    ],
+)
+def test_passwords_in_urls_are_not_shown(url: str, text: str) -> None:
+    """By no door: neither the value, nor what a stronger source covers, nor a change."""
+    found = from_mapping({"plugins": {"web": {"url": url, "more": {"servers": [url]}}}})
+    rows = {key: value for key, value, _where in show(found)}
+    assert rows["plugins.web.url"] == text
+    assert rows["plugins.web.more.servers"] == [text]
+    (row,) = (row for row in explain(found, found) if row["key"] == "plugins.web.url")
+    assert row["value"] == text
+    (change,) = diff(from_mapping({}), from_mapping({"plugins": {"web": {"url": url}}}))
+    assert change.after == text
 
 
 def with_listener(**settings: object) -> Config:

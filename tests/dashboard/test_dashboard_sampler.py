@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioemqx.dashboard.sampler import COLUMNS, Columns, Sampler
+from trioemqx.dashboard.sampler import COLUMNS, Columns, ProcessProbe, Sampler
 from trioemqx.metrics import Metrics
 from trioemqx.services.alarms import Alarms
 from trioemqx.services.loopwatch import LoopWatch
@@ -178,3 +179,15 @@ async def test_the_longest_step_of_a_second_is_measured(broker) -> None:
     assert broker.node.loop_watch.longest == pytest.approx(0.02)
     await trio.sleep(2)
     assert broker.node.loop_watch.longest == 0.0
+
+
+def test_without_a_descriptor_memory_is_what_it_was() -> None:
+    """The charts would end for good otherwise, for a shortage of some seconds."""
+    probe = ProcessProbe()
+    known = probe.rss()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        assert probe.rss() == known > 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

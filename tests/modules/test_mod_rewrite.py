@@ -13,7 +13,7 @@ from trioemqx.config.load import from_mapping
 from trioemqx.config.load import load as load_config
 from trioemqx.plugin import ClientInfo, Message, PluginError, SubOpts, hookimpl
 from trioemqx.services.plugins import importing
-from trioemqx.testing import TestBroker, running
+from trioemqx.testing import TestBroker, Will, running
 from trioemqx.types import Properties
 
 NAME = "emqx_mod_rewrite"
@@ -229,6 +229,31 @@ async def test_access_is_checked_on_what_the_client_wrote(broker: TestBroker) ->
     assert await client.subscribe("in/a", "in/b") == [0, 0x87]
     assert asked == ["in/a", "in/b"]
     assert subscriptions(broker, "c") == {"out/c/a"}
+
+
+async def test_the_acl_file_judges_what_was_written_and_not_where_it_goes(tmp_path: Path) -> None:
+    """As in EMQX: the rules of the rewrite are the operator's, and what they lead to is meant. In both directions, for
+    messages and for wills."""
+    (tmp_path / "acl.toml").write_text(
+        '[[acl]]\npermission = "deny"\nwho = { user = "guest" }\ntopics = ["out/#", "shut/#"]\n'
+        '[[acl]]\npermission = "allow"\nwho = "all"\n'
+    )
+    config = {
+        "acl_file": str(tmp_path / "acl.toml"),
+        "modules": {"load": ["emqx_mod_acl_internal", NAME]},
+        "module": {"rewrite": {"rule": {"1": "in/# ^in/(.*)$ out/$1", "2": "shut/# ^shut/(.*)$ open/$1"}}},
+    }
+    async with running(config) as broker:
+        watcher = await broker.client("w", subscribe="#")
+        guest = await broker.client("g", username="guest", will=Will("in/will", b"w"))
+        assert await guest.publish("out/a", b"direct", qos=1) == 0x87
+        assert await guest.publish("in/a", b"rewritten", qos=1) == 0
+        assert await guest.publish("shut/a", b"closed", qos=1) == 0x87
+        assert await guest.subscribe("out/#", "in/#", "shut/#") == [0x87, 0, 0x87]
+        assert subscriptions(broker, "g") == {"out/#"}
+        await guest.close()
+        assert await watcher.message() == ("out/a", b"rewritten")
+        assert await watcher.message() == ("out/will", b"w")
 
 
 async def test_other_hooks_see_the_new_filters(broker: TestBroker) -> None:

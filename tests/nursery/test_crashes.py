@@ -16,6 +16,8 @@ from trioemqx.listeners.listener import Listener
 from trioemqx.listeners.pump import Pump
 from trioemqx.node import open_broker
 from trioemqx.services import sweeper
+from trioemqx.services.retained_store import RetainedStore
+from trioemqx.services.session_store import SessionStore
 from trioemqx.services.store.database import Database
 from trioemqx.services.store.protocol import StoreError
 from trioemqx.services.supervise import GaveUp
@@ -82,6 +84,22 @@ async def test_the_sweeper_is_vital(autojump_clock, monkeypatch):
     with pytest.RaisesGroup(GaveUp, allow_unwrapped=False, flatten_subgroups=True):
         async with open_broker({**OPEN_CONFIG}, in_memory=True):
             await trio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("service", "run"), [(SessionStore, "run"), (SessionStore, "page"), (RetainedStore, "run")], ids=str
+)
+async def test_what_belongs_to_the_store_is_vital(autojump_clock, monkeypatch, caplog, service, run):
+    """Without it clients would wait for ever for what is on disk, and nobody would know."""
+
+    async def broken(*arguments) -> None:
+        raise Bug
+
+    monkeypatch.setattr(service, run, broken)
+    with pytest.RaisesGroup(GaveUp, allow_unwrapped=False, flatten_subgroups=True):
+        async with open_broker({**OPEN_CONFIG}, in_memory=True):
+            await trio.sleep(60)
+    assert any(record.levelno == logging.CRITICAL for record in caplog.records)
 
 
 async def test_a_listener_crashes_and_is_opened_again(doors, caplog, monkeypatch):

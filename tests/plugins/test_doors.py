@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import trio
 from plugin_folders import Folders
 
-from trioemqx.services.plugins import PluginError
+from trioemqx.services.plugins import PluginError, state
 from trioemqx.services.plugins.switches import DESCRIPTIONS
 from trioemqx.testing import Refused, TestBroker, running
 
@@ -130,6 +131,27 @@ async def test_an_access_plugin_that_is_gone_is_missed(folders: Folders) -> None
         await broker.client("c")
         assert "plugin_not_loaded/my-auth" not in broker.alarms()
     assert "{my-auth, false}." in file.read_text()
+
+
+def test_what_is_loaded_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API has said that it is done: first the content is on the disk, then the name that leads to it."""
+    file = tmp_path / "state" / "loaded_plugins"
+    done: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(handle: int) -> None:
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        done.append(("replace", str(target)))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    state.write(file, {"emqx_auth_mnesia": True})
+    assert done == [("fsync", f"{file}.new"), ("replace", str(file)), ("fsync", str(file.parent))]
+    assert state.read(file) == {"emqx_auth_mnesia": True}
 
 
 async def test_an_unreadable_state_file_lets_nobody_in(folders: Folders) -> None:

@@ -198,3 +198,48 @@ async def test_a_full_disk_says_no_and_costs_nothing_that_was_accepted(start):
             found.append((await client.message())[1].rstrip(b"\0"))
         assert len(accepted) > 5
         assert set(accepted) <= set(found)
+
+
+async def test_what_the_disk_does_not_take_until_the_end_is_told_by_the_exit_code(start):
+    """Nobody was told that it is safe; that something is missing is no orderly end all the same. Nothing that wants to
+    write at the end, the log among it, keeps the process from getting there."""
+    process = start()
+    async with dialing(process.port()) as dialer:
+        await (await dialer.client("receiver", subscribe="t", qos=1, expiry=3600)).close()
+        publisher = await dialer.client("publisher")
+        assert await publisher.publish("t", b"safe", qos=1) == 0
+        limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+        with pytest.raises(Closed, match="QUOTA_EXCEEDED"):
+            await publisher.publish("t", b"lost", qos=1)
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 75
+    assert "Traceback" not in process.output
+    process = start()
+    async with dialing(process.port()) as dialer:
+        client = await dialer.client("receiver", clean_start=False, expiry=3600)
+        assert await client.message() == ("t", b"safe")
+
+
+async def test_without_a_disk_nothing_is_promised_and_nothing_is_written(start):
+    """`store.sync = "memory"`: CONNACK says that the session is gone."""
+    config = OPEN + TCP + '[store]\nsync = "memory"\n'
+    process = start(config)
+    async with dialing(process.port()) as dialer:
+        await (await dialer.client("receiver", subscribe="t", qos=1, expiry=3600)).close()
+        publisher = await dialer.client("publisher")
+        assert await publisher.publish("t", b"x", qos=1) == 0
+        await publisher.publish("kept", b"x", qos=1, retain=True)
+        resumed = await dialer.client("receiver", clean_start=False, expiry=3600)
+        assert resumed.connack.session_present
+        assert await resumed.message() == ("t", b"x")
+    assert not list((process.folder / "data").glob("*.db*"))
+    process.signal(signal.SIGKILL)
+    await process.ended()
+    process = start(config)
+    async with dialing(process.port()) as dialer:
+        client = await dialer.client("receiver", clean_start=False, expiry=3600)
+        assert not client.connack.session_present
+        await client.subscribe("kept", "t", qos=1)
+        await client.ping()
+        assert not client.inbox

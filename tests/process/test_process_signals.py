@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import signal
 import ssl
@@ -231,6 +232,29 @@ async def test_sighup_with_a_broken_configuration_changes_certificates_only(star
 
     assert "max_inflght: unknown key (did you mean max_inflight?)" in broker.output
     await tls_client(dialer, port, certificates.folder / "new", "new")
+
+
+async def test_sighup_without_a_descriptor_opens_no_door(start, dialer, certificates, tmp_path):
+    """CVE-2017-7652: what cannot be read must not count as empty. Rules and certificates stay what they were."""
+    (tmp_path / "acl.toml").write_text(
+        '[[acl]]\npermission = "deny"\nwho = "all"\ntopics = ["shut"]\n[[acl]]\npermission = "allow"\nwho = "all"\n'
+    )
+    more = f'acl_file = "{tmp_path}/acl.toml"\nzone.default.enable_acl = true\n'
+    broker = start(more + tls_config(certificates))
+    port = broker.port("ssl")
+    certificates.replace("new")
+    limits = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    await reload(broker)
+    resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, limits)
+
+    assert "broker.toml: cannot be read: Too many open files" in broker.output
+    client = await tls_client(dialer, port, certificates.folder / "old", "c")
+    assert await client.publish("shut", b"x", qos=1) == 0x87
+    assert await client.publish("open", b"x", qos=1) == 0x10
+    await reload(broker)
+    client = await tls_client(dialer, port, certificates.folder / "new", "c")
+    assert await client.publish("shut", b"x", qos=1) == 0x87
 
 
 async def test_sighup_takes_a_new_configuration_for_new_connections(start, dialer, certificates):

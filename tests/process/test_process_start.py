@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
-from broker_process import OPEN, TCP, command
+from broker_process import OPEN, TCP, command, environment
 
 import trioemqx
 
@@ -121,6 +124,15 @@ def test_a_data_directory_that_cannot_be_made_is_one_line_and_78(launch, tmp_pat
     assert broker.output == f"trioemqx: node.data_dir: {tmp_path}/file/data cannot be written: Not a directory"
 
 
+def test_a_disk_without_room_for_the_pid_file_is_one_line_and_78(tmp_path):
+    started = "ulimit -f 0; exec " + shlex.join([sys.executable, "-m", "trioemqx", "start"])
+
+    done = subprocess.run(["sh", "-c", started], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == "trioemqx: node.data_dir: data/trioemqx.pid cannot be written: File too large\n"
+
+
 def test_a_log_file_that_cannot_be_written_is_one_line_and_78(launch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     broker = launch(OPEN + f'log.dir = "{tmp_path}/file"\n' + TCP)
@@ -145,5 +157,7 @@ def test_files_of_the_broker_are_not_open_to_others(start):
 
     data = broker.folder / "data"
     assert data.stat().st_mode & 0o077 == 0
+    assert [path for path in data.rglob("*") if path.stat().st_mode & 0o077 and not path.is_dir()] == []
+    assert [path for path in (broker.folder / "log").iterdir() if path.stat().st_mode & 0o027] == []
     assert (data / "trioemqx.pid").read_text() == f"{broker.pid}\n"
     assert os.getpid() != broker.pid

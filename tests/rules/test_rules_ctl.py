@@ -103,3 +103,22 @@ async def test_resources() -> None:
         await broker.node.rules.delete("r")
         assert await broker.ctl("resources delete w") == ["ok"]
         assert await broker.ctl("resources delete w") == ["ok"]
+
+
+async def test_no_secret_comes_out_of_it(broker: TestBroker) -> None:
+    """In lines and as JSON: a terminal is looked at, and what it showed is kept. The HTTP API gives them to
+    administrators, as EMQX's does."""
+    hook = {"url": "http://me:hunter2@127.0.0.1:9/", "headers": {"authorization": "hunter2", "accept": "*/*"}}
+    there = {"address": "127.0.0.1:9", "clientid": "c", "pool_size": 1, "username": "me", "password": "hunter2"}
+    for kind, name, config in (("web_hook", "hook", hook), ("bridge_mqtt", "there", there)):
+        await broker.api("POST", "/resources", {"type": kind, "id": name, "config": config})
+    params = {"$resource": "hook", "headers": {"x-api-key": "hunter2"}}
+    body = {"rawsql": SQL, "actions": [{"name": "data_to_webserver", "params": params}], "id": "r"}
+    assert (await broker.api("POST", "/rules", body)).code == 0
+    for words in ("resources list", "resources show hook", "resources show there", "rules list", "rules show r"):
+        for more in ("", " --json"):
+            text = "".join(await broker.ctl(words + more))
+            assert "hunter2" not in text, words
+            assert "******" in text
+    assert "accept" in "".join(await broker.ctl("resources show hook"))
+    assert b"hunter2" in (await broker.api("GET", "/resources/there")).body

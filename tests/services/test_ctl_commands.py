@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import trio
 from ctl_helpers import execute
+from store_helpers import Disk
 
 from trioemqx.services.commands import Command, CommandError, Commands
+from trioemqx.services.store.sqlite import SqliteStore
+from trioemqx.wiring import keep_commands
 
 
 class Thing:
@@ -152,3 +156,42 @@ async def test_all_commands_in_the_order_of_their_words(commands: Commands) -> N
     words = [command.words for command in commands.all()]
     assert words == sorted(words)
     assert len(words) == 10
+
+
+async def test_what_a_command_has_changed_is_written_before_it_ends(commands: Commands, tmp_path: Path) -> None:
+    """Who is told "ok" may pull the plug. What only shows something waits for nobody."""
+    disk = Disk()
+    store = SqliteStore(tmp_path / "store.db", retry=0.01, connect=disk.connect)
+    await store.open()
+    keep_commands(commands, store)
+
+    def ban(who: str) -> str:
+        store.put("banned", who, {})
+        return "ok"
+
+    commands.add(Command(("ban", "add"), "ban add <Who>", "Ban", ban))
+    out: list[str] = []
+    codes: list[int] = []
+
+    async def write(line: str) -> None:
+        out.append(line)
+
+    async def add(who: str) -> None:
+        codes.append(await commands.execute(["ban", "add", who], write))
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            with disk.commits_held() as held:
+                nursery.start_soon(add, "a")
+                while not held.is_set():
+                    await trio.sleep(0.001)
+                assert await commands.execute(["show", "row"], write) == 0
+                assert codes == []
+        assert (codes, out) == ([0], ["ok", "one", "two"])
+        disk.fail("COMMIT", text="no room")
+        await add("b")
+        assert codes == [0, 1]
+        assert out[3:] == ["ok", "Error: in force, but not on disk: cannot be written: no room"]
+        assert await commands.execute(["show", "row"], write) == 0
+        disk.recover()
+    await store.close()

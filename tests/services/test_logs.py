@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -394,6 +395,38 @@ def test_a_console_that_is_gone_is_counted(begin):
     log.info("x")
     handle.close()
     assert handle.failed == 1
+
+
+@pytest.mark.parametrize("settings", [{"rotation": True}, {"rotation": False}, {"rotation": False, "size": 1000}])
+def test_a_disk_that_takes_nothing_any_more_does_not_keep_it_from_ending(begin, tmp_path, settings):
+    """Each line is tried again with the next one, at the end for the last time."""
+    handle = begin(to="file", level_files={"error": "error.log"}, **settings)
+    level = logging.getLogger("trioemqx_test_logs").level
+    full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - the handler closes it
+    handle.sinks[0].setStream(full).close()
+    log.error("x")
+    handle.close()
+    assert handle.failed > 0
+    assert full.closed
+    assert logging.getLogger("trioemqx_test_logs").level != level, "all of it was undone"
+    assert (tmp_path / "error.log").read_text().endswith("x\n"), "the other file is not concerned"
+
+
+@pytest.mark.parametrize("settings", [{"rotation_size": 1000}, {"rotation": False}, {"rotation": False, "size": 1000}])
+def test_files_are_not_open_to_everybody(begin, tmp_path, settings):
+    """Also those that a rotation has made."""
+    before = os.umask(0)
+    try:
+        handle = begin(to="file", dir=tmp_path / "log", level_files={"info": "info.log"}, **settings)
+        for number in range(30):
+            log.info("line %d of clients and their addresses", number)
+        handle.close()
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "log").iterdir())
+    assert len(files) > 2 or "rotation" in settings
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o750
 
 
 def test_file_and_console(begin, tmp_path):

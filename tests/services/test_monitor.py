@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import pytest
 import trio
@@ -148,3 +149,17 @@ async def test_the_real_probe_sees_descriptors_and_tasks():
         for descriptor in pair:
             os.close(descriptor)
     assert await SystemProbe(task_limit=4).processes() >= 50
+
+
+async def test_without_a_descriptor_the_real_probe_says_what_it_knows():
+    """A shortage that lasts for some seconds must not end the checks for good, and is itself something to tell."""
+    probe = SystemProbe()
+    known = probe.cpu(), probe.system_memory(), probe.process_memory()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        assert (probe.cpu(), probe.system_memory(), probe.process_memory()) == known
+        assert await probe.processes() == 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert await probe.processes() < 100

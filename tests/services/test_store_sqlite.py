@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sqlite3
 import stat
 
@@ -426,6 +428,86 @@ async def test_nothing_is_durable_on_a_disk_that_takes_nothing(store, disk, told
     assert list(on_disk(path)) == ["k"]
     given_up = disk.connections - 1  # the disk may have refused more than once before it recovered
     assert given_up > 0 if code == sqlite3.SQLITE_IOERR_FSYNC else given_up == 0, "a handle that lost a write"
+
+
+class Refusing:
+    """Stands for `os.pwrite` on a disk that has become read-only; `number` is its answer."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.asked = 0
+
+    def __call__(self, handle: int, data: bytes, offset: int) -> int:
+        self.asked += 1
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
+async def test_a_dead_disk_is_not_touched(store, disk, told, path, monkeypatch, number):
+    """SQLite's memory is mapped from a file: where the file system has gone, writing there ends the process."""
+    await store.put("t", "before", {}).wait()
+    with monkeypatch.context() as dead:
+        dead.setattr(os, "pwrite", Refusing(number))
+        done = len(disk.statements)
+        with pytest.raises(StoreError, match=f"cannot be written: the disk takes nothing: {os.strerror(number)}"):
+            await store.put("t", "k", {}).wait()
+        with pytest.raises(StoreError, match="the disk takes nothing"):
+            await store.get("t", "before")
+        assert len(disk.statements) == done
+    await told.recovered.wait()
+    assert list(on_disk(path)) == ["before", "k"]
+    assert disk.connections == 1, "nothing has happened to it"
+
+
+async def test_a_connection_that_was_given_up_on_a_dead_disk_is_closed_when_it_is_back(
+    store, disk, told, path, monkeypatch
+):
+    closed: list[Database] = []
+    close_given_up = Database._close_given_up
+    monkeypatch.setattr(Database, "_close_given_up", lambda self: (closed.append(self), close_given_up(self)))
+    with monkeypatch.context() as dead:
+        real, pwrite = Refusing(errno.EIO), os.pwrite
+
+        def once_more(handle: int, data: bytes, offset: int) -> int:
+            """The disk dies after it has been asked."""
+            real.asked += 1
+            return pwrite(handle, data, offset) if real.asked == 1 else real(handle, data, offset)
+
+        dead.setattr(os, "pwrite", once_more)
+        disk.fail("COMMIT", sqlite3.SQLITE_IOERR_FSYNC, "no")
+        with pytest.raises(StoreError, match="no"):
+            await store.put("t", "k", {}).wait()
+        assert not closed
+        disk.recover()
+    await told.recovered.wait()
+    assert closed
+    assert disk.connections == 2
+    assert list(on_disk(path)) == ["k"]
+
+
+async def test_a_full_disk_is_left_to_sqlite(store, disk, monkeypatch):
+    """It reads, and writes what needs no room."""
+    full = Refusing(errno.ENOSPC)
+    monkeypatch.setattr(os, "pwrite", full)
+    await store.put("t", "k", {"n": 1}).wait()
+    assert await store.get("t", "k") == {"n": 1}
+    assert full.asked > 0
+
+
+async def test_a_dead_disk_does_not_hold_the_end(path, monkeypatch, caplog):
+    store = SqliteStore(path)
+    await store.open()
+    await store.put("t", "before", {}).wait()
+    with monkeypatch.context() as dead:
+        dead.setattr(os, "pwrite", Refusing(errno.EROFS))
+        store.put("t", "lost", {})
+        await store.close()
+    assert store.pending() == 1
+    assert "1 changes could not be written and are lost" in caplog.text
+    assert "its write-ahead log stays beside it: the disk takes nothing" in caplog.text
+    await store.open()
+    assert await store.items("t") == [("before", {})]
+    await store.close()
 
 
 async def test_a_bug_that_ends_the_thread_is_told_to_everybody_who_waits(path, monkeypatch, caplog):

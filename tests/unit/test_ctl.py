@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -13,11 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from trioemqx import ctl
 from trioemqx.config.load import load
 from trioemqx.services import ctlserver
+from trioemqx.services.commands import Commands
 
 
 class Peer:
@@ -179,6 +183,46 @@ def test_a_file_that_cannot_be_read_is_said_and_can_be_done_without(tmp_path: Pa
 
 
 # -- what it is made of ----------------------------------------------------------------------------------------------
+
+
+async def test_a_socket_that_cannot_be_removed_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that has become read-only; who asks there is told that nobody answers."""
+    server = ctlserver.CtlServer(Commands(), tmp_path)
+    server.open()
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        server.close()
+    assert (tmp_path / ctl.SOCKET).exists()
+    assert run(tmp_path, "status").exit_code == 3
+    server.open()
+    server.close()
+    assert not (tmp_path / ctl.SOCKET).exists()
+
+
+async def test_a_shortage_of_descriptors_does_not_end_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who asks meanwhile is answered when it is over."""
+    server = ctlserver.CtlServer(Commands(), tmp_path)
+    server.open()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)
+        with trio.socket.socket(trio.socket.AF_UNIX) as client:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            try:
+                await client.connect(str(tmp_path / ctl.SOCKET))
+                with trio.fail_after(5):
+                    while "nobody can be let in: Too many open files" not in caplog.text:
+                        await trio.sleep(0.01)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            await client.send(b'{"argv": ["help"]}\n')
+            with trio.fail_after(5):
+                assert (await client.recv(65536)).endswith(b"}\n")
+        nursery.cancel_scope.cancel()
 
 
 def test_both_sides_mean_the_same_socket() -> None:

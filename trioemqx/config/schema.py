@@ -12,6 +12,7 @@ written differently.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
@@ -29,6 +30,12 @@ HIDDEN: Final = "******"
 """Shown in place of a secret."""
 
 _SPEC: Final = "trioemqx"
+_IN_URL: Final = re.compile(r"(://[^/?#@:\s]*:)[^/?#\s]+@")
+
+
+def without_password(value: object) -> object:
+    """A value as it may be shown: a URL without the password that is in it, everything else as it is."""
+    return _IN_URL.sub(rf"\1{HIDDEN}@", value) if isinstance(value, str) else value
 
 
 @attrs.frozen
@@ -58,7 +65,7 @@ class Setting:
         """The value as a person would write it; None stays None, secrets become `******`."""
         if value is None:
             return self.kind.show(None) if self.kind.optional else None
-        return HIDDEN if self.secret else self.kind.show(value)
+        return HIDDEN if self.secret else without_password(self.kind.show(value))
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ import attrs
 from trioemqx.config.draft import BESIDE, UNSET, Origin, find, find_branch
 from trioemqx.config.model import Config, schema
 from trioemqx.config.saved import is_fixed
-from trioemqx.config.schema import HIDDEN, Free, Path, Setting, leaves, specs
+from trioemqx.config.schema import HIDDEN, Free, Path, Setting, leaves, specs, without_password
 
 _SECRET_WORDS: Final = (
     *("password", "secret", "token", "cookie", "private_key"),
@@ -93,7 +93,7 @@ def _below(found: Origin | None, path: Path, setting: Setting | None) -> object:
     """What the file says under a stronger source, as it is written there."""
     if found is None or found.below is UNSET:
         return None
-    return HIDDEN if (setting.secret if setting is not None else _sounds_secret(path)) else found.below
+    return HIDDEN if (setting.secret if setting is not None else _sounds_secret(path)) else masked(found.below)
 
 
 def is_secret(key: str) -> bool:
@@ -124,7 +124,7 @@ def _origin_text(found: Origin, path: Path, setting: Setting | None) -> str:
     if found.below is UNSET or found.layer == "file":
         return words
     secret = setting.secret if setting is not None else _sounds_secret(path)
-    return f"{words}; file says {HIDDEN if secret else found.below}"
+    return f"{words}; file says {HIDDEN if secret else masked(found.below)}"
 
 
 def diff(old: Config, new: Config) -> list[Change]:
@@ -194,13 +194,14 @@ def _sounds_secret(path: Path) -> bool:
 def _show_free(path: Path, value: object) -> object:
     """A value whose owner is not known here: by its name, a secret is still not shown."""
     if value is None or not _sounds_secret(path):
-        return _masked(value)
+        return masked(value)
     return HIDDEN
 
 
-def _masked(value: object) -> object:
+def masked(value: object) -> object:
+    """A value whose owner is not known here, without what by its name, or its place in a URL, is a secret."""
     if isinstance(value, dict):
-        return {name: HIDDEN if _sounds_secret((name,)) else _masked(inner) for name, inner in value.items()}
+        return {name: HIDDEN if _sounds_secret((name,)) and inner else masked(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_masked(item) for item in value]
-    return value
+        return [masked(item) for item in value]
+    return without_password(value)

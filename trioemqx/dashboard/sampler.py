@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -82,14 +83,17 @@ class ProcessProbe:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._rss = 0
 
     def cpu(self) -> float:
         """Seconds of processor time, over all threads."""
         return time.process_time()
 
     def rss(self) -> int:
-        """Resident memory in bytes."""
-        return int(self._process.memory_info().rss)
+        """Resident memory in bytes; that of the last look while there is no descriptor to look with."""
+        with suppress(OSError):
+            self._rss = int(self._process.memory_info().rss)
+        return self._rss
 
 
 class Columns:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from trioemqx.config.schema import HIDDEN
+from trioemqx.config.show import masked
 from trioemqx.rules.engine import RuleEngine
 from trioemqx.rules.entries import RuleEntry
 from trioemqx.rules.errors import RuleError
@@ -111,16 +113,16 @@ class Rules:
         return [self._line(entry) for entry in self._engine.entries()]
 
     def rows(self) -> list[dict[str, object]]:
-        """As the HTTP API has them."""
-        return [rule_row(entry, self._engine.node) for entry in self._engine.entries()]
+        """As the HTTP API has them, but for secrets."""
+        return [self._row(entry) for entry in self._engine.entries()]
 
     def show(self, rule_id: str) -> str:
         """One rule."""
         return self._line(self._found(rule_id))
 
     def row(self, rule_id: str) -> dict[str, object]:
-        """As the HTTP API has it."""
-        return rule_row(self._found(rule_id), self._engine.node)
+        """As the HTTP API has it, but for secrets."""
+        return self._row(self._found(rule_id))
 
     async def create(self, sql: str, actions: str, *more: str) -> str:
         """Make one."""
@@ -151,8 +153,12 @@ class Rules:
             raise CommandError(f"Cannot found {shown(rule_id)}")
         return entry
 
+    def _row(self, entry: RuleEntry) -> dict[str, Any]:
+        row = rule_row(entry, self._engine.node)
+        return {**row, "actions": masked(row["actions"])}
+
     def _line(self, entry: RuleEntry) -> str:
-        row: Any = rule_row(entry, self._engine.node)
+        row = self._row(entry)
         return (
             f"rule(id='{shown(entry.id)}', for='{term(row['for'])}', rawsql='{shown(row['rawsql'])}', "
             f"actions={term(row['actions'])}, on_action_failed='{row['on_action_failed']}', "
@@ -245,8 +251,8 @@ class ResourceCommands:
         return [self._line(entry) for entry in self._chosen(more)]
 
     def rows(self, *more: str) -> list[dict[str, object]]:
-        """As the HTTP API has them."""
-        return [resource_with_status(entry, self._engine.node) for entry in self._chosen(more)]
+        """As the HTTP API has them, but for secrets."""
+        return [self._row(entry) for entry in self._chosen(more)]
 
     def _chosen(self, more: tuple[str, ...]) -> list[ResourceEntry]:
         wanted = options(more, RESOURCE_OPTIONS, "type").get("type")
@@ -257,8 +263,8 @@ class ResourceCommands:
         return self._line(self._found(resource_id))
 
     def row(self, resource_id: str) -> dict[str, object]:
-        """As the HTTP API has it."""
-        return resource_with_status(self._found(resource_id), self._engine.node)
+        """As the HTTP API has it, but for secrets."""
+        return self._row(self._found(resource_id))
 
     async def update(self, resource_id: str, *more: str) -> str:
         """Change what is given."""
@@ -283,11 +289,18 @@ class ResourceCommands:
             raise CommandError(f"Cannot found {shown(resource_id)}")
         return entry
 
-    def _line(self, entry: ResourceEntry) -> str:
+    def _row(self, entry: ResourceEntry) -> dict[str, object]:
+        return {**resource_with_status(entry, self._engine.node), "config": self._shown(entry)}
+
+    def _shown(self, entry: ResourceEntry) -> dict[str, object]:
+        """Its configuration without secrets: a terminal is looked at by others, and its lines are kept."""
         record = entry.record
         kind = self._engine.resource_types.get(record.type)
         secret = {param.name for param in kind.params if "password" in param.type} if kind is not None else set()
-        config = {name: "******" if name in secret and value else value for name, value in record.config.items()}
+        return {name: HIDDEN if name in secret and value else masked(value) for name, value in record.config.items()}
+
+    def _line(self, entry: ResourceEntry) -> str:
+        record, config = entry.record, self._shown(entry)
         status = [{"node": self._engine.node, "is_alive": entry.alive}]
         return (
             f"resource(id='{shown(record.id)}', type='{shown(record.type)}', config={term(config)}, "

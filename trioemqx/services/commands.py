@@ -68,6 +68,9 @@ class Commands:
         self._commands: dict[tuple[str, ...], Command] = {}
         self.on_end: Callable[[str, Command, list[str], bool], object] = _forget
         """Told of each command that has ended: who gave it, itself, its arguments, and whether it failed."""
+        self.kept: Callable[[Command, list[str]], Awaitable[str]] = _is_kept
+        """Called when one has done what it was told to; waits until that is as safe as the store makes things, and
+        gives "", or why it is not."""
 
     def add(self, command: Command) -> Callable[[], None]:
         """Add a command; the result takes it away again. ValueError when its words are taken."""
@@ -122,6 +125,9 @@ class Commands:
         code = FAILED  # also when it is cancelled
         try:
             code = await _run(command, arguments, _print_json if as_json else _print, write)
+            if code == OK and (problem := await self.kept(command, arguments)):
+                await write(f"Error: in force, but not on disk: {problem}")
+                code = FAILED
         finally:
             self.on_end(who, command, arguments, code != OK)
         return code
@@ -137,6 +143,11 @@ class Commands:
 
 def _forget(who: str, command: Command, arguments: list[str], failed: bool) -> None:
     """Default of `on_end`."""
+
+
+async def _is_kept(command: Command, arguments: list[str]) -> str:
+    """Default of `kept`."""
+    return ""
 
 
 def _takes(function: Callable[..., object], arguments: list[str]) -> bool:

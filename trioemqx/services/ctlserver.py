@@ -12,6 +12,7 @@ import os
 import pwd
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ SOCKET: Final = "trioemqx.sock"
 MAX_REQUEST: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 64
 REQUEST_SECONDS: Final = 5.0
+PAUSE: Final = 0.5
+"""Seconds between two attempts to let somebody in."""
 _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group, as Linux has them (unix(7))."""
 
@@ -51,7 +54,7 @@ class CtlServer:
         try:
             async with trio.open_nursery() as nursery:
                 while True:
-                    stream, _ = await listener.accept()
+                    stream = await _accepted(listener)
                     nursery.start_soon(self._guarded, trio.SocketStream(stream))
         finally:
             self.close()
@@ -61,7 +64,8 @@ class CtlServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # on a disk that has become read-only it stays, and leads nowhere
+                self._path.unlink(missing_ok=True)
 
     def _open(self) -> trio.socket.SocketType:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -95,6 +99,19 @@ class CtlServer:
             code = await self._commands.execute(argv, lambda line: _send(stream, {"out": line}), _user(stream))
             await _send(stream, {"exit": code})
             nursery.cancel_scope.cancel()
+
+
+async def _accepted(listener: trio.socket.SocketType) -> trio.socket.SocketType:
+    """The next client. While there is no descriptor for one it waits in the kernel: that is when an operator wants to
+    know what is going on, and must find this here afterwards."""
+    while True:
+        try:
+            stream, _ = await listener.accept()
+        except OSError as error:
+            log.error("ctl: nobody can be let in: %s", error.strerror)
+            await trio.sleep(PAUSE)
+        else:
+            return stream
 
 
 def _bind(found: socket.socket, path: Path) -> None:

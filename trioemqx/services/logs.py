@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import queue
 import sys
 import time
 from collections.abc import Callable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -156,16 +158,35 @@ class Sink(logging.Handler):
         """Count a line that was not written."""
         self.failed += 1
 
+    def close(self) -> None:
+        """End it. What a disk does not take any more is lost, and keeps nobody from ending."""
+        try:
+            super().close()
+        except OSError:
+            self.failed += 1
+
 
 class _Console(Sink, logging.StreamHandler[TextIO]):
     """Standard output, or what a test gives instead."""
 
 
-class _RotatingFile(Sink, logging.handlers.RotatingFileHandler):
+class _File(Sink):
+    """Mixed into handlers of files: for the broker's user and its group alone, for it says who does what."""
+
+    baseFilename: str
+    encoding: str | None
+    errors: str | None
+
+    def _open(self) -> TextIOWrapper:
+        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        return TextIOWrapper(open(handle, "ab"), encoding=self.encoding, errors=self.errors)
+
+
+class _RotatingFile(_File, logging.handlers.RotatingFileHandler):
     """`<file>` and the older `<file>.1` ... `.N`."""
 
 
-class _WatchedFile(Sink, logging.handlers.WatchedFileHandler):
+class _WatchedFile(_File, logging.handlers.WatchedFileHandler):
     """One file without a limit; opened again when logrotate moved it away."""
 
 
@@ -211,7 +232,7 @@ def _sinks(settings: LogSettings, console: TextIO | None) -> list[Sink]:
 def _file(settings: LogSettings, name: str, key: str, ident: str) -> Sink:
     path = settings.dir / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         sink = _open(settings, path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}", key) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -61,31 +62,41 @@ class MonitorSettings:
 
 
 class SystemProbe:
-    """Reads the real figures. `task_limit` stands for Erlang's process limit."""
+    """Reads the real figures. `task_limit` stands for Erlang's process limit. While there is no descriptor to look
+    with, the figures are those of the last look: a shortage must not switch the checks off."""
 
     def __init__(self, task_limit: int = TASK_LIMIT) -> None:
         self._task_limit = task_limit
         self._process = psutil.Process()
         self._threads = trio.CapacityLimiter(1)
+        self._known = dict.fromkeys(("cpu", "system", "process"), 0.0)
         psutil.cpu_percent(None)  # the first call only remembers where to count from
 
     def cpu(self) -> float:
         """Busy share of all processors since the last call."""
-        return psutil.cpu_percent(None)
+        return self._read("cpu", lambda: psutil.cpu_percent(None))
 
     def system_memory(self) -> float:
         """Memory in use on the machine."""
-        return psutil.virtual_memory().percent
+        return self._read("system", lambda: psutil.virtual_memory().percent)
 
     def process_memory(self) -> float:
         """Resident memory of this process, of the machine's."""
-        return 100.0 * self._process.memory_info().rss / psutil.virtual_memory().total
+        return self._read("process", lambda: 100.0 * self._process.memory_info().rss / psutil.virtual_memory().total)
+
+    def _read(self, name: str, look: Callable[[], float]) -> float:
+        with suppress(OSError):
+            self._known[name] = look()
+        return self._known[name]
 
     async def processes(self) -> float:
         """Open descriptors or living tasks, whichever is nearer its limit. Counting 50 000 descriptors reads a
         directory of that size, so a thread does it."""
-        count = await trio.to_thread.run_sync(self._process.num_fds, limiter=self._threads)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            count = await trio.to_thread.run_sync(self._process.num_fds, limiter=self._threads)
+        except OSError:
+            count = limit  # not one is left to count them with
         descriptors = 0.0 if limit == resource.RLIM_INFINITY else count / limit
         tasks = trio.lowlevel.current_statistics().tasks_living / self._task_limit
         return 100.0 * max(descriptors, tasks)

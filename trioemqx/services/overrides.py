@@ -14,8 +14,9 @@ from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.model import Config
 from trioemqx.config.saved import MAX_KEYS, MAX_SIZE, as_text, is_fixed, write_saved
 from trioemqx.config.schema import HIDDEN
-from trioemqx.config.show import is_secret
+from trioemqx.config.show import is_secret, masked, show
 from trioemqx.errors import ConfigError, TrioemqxError
+from trioemqx.services.plugins import forms
 
 if TYPE_CHECKING:
     from trioemqx.services.plugins.manager import PluginManager
@@ -63,13 +64,23 @@ class Overrides:
         return dict(self._host.config.saved)
 
     def exported(self) -> dict[str, object]:
-        """The same without secrets."""
-        return {key: value for key, value in self.saved().items() if not is_secret(key)}
+        """The same without settings that are secret or have a secret in them."""
+        return {key: value for key, value in self.saved().items() if not (is_secret(key) or self._tells(key, value))}
+
+    def _tells(self, key: str, value: object) -> bool:
+        """Whether there is a secret in a value: by the names in it, and by the plugin's own class where that is
+        loaded."""
+        kind, _, rest = key.partition(".")
+        name, _, field = rest.partition(".")
+        live = self._host.plugins.live.get(name) if kind in ("plugins", "modules") else None
+        in_force = None if live is None else forms.shown(getattr(live.instance.config, field.partition(".")[0], None))
+        return masked(value) != value or HIDDEN in str(in_force)
 
     async def change(self, values: Mapping[str, object], remove: Iterable[str] = ()) -> Outcome:
         """Save values by dotted key, and forget others. Raises ConfigErrors, ListenerError or PluginError for what is
         wrong with them, and NotSaved; nothing is changed then. A secret that is sent as it is shown stays as it is."""
         given = {key: value for key, value in values.items() if not (value == HIDDEN and is_secret(key))}
+        given = self._with_passwords(given)
         async with self._lock:
             before = self._host.config
             saved: dict[str, object] = {**before.saved, **given}
@@ -80,6 +91,20 @@ class Overrides:
             with trio.CancelScope(shield=True):  # what is written is in force, whoever asked for it
                 problems = await self._host.apply(new)
         return Outcome({key: _result(key, before, new) for key in values}, problems)
+
+    def _with_passwords(self, given: Mapping[str, object]) -> dict[str, object]:
+        """Leave out URLs that came back as they are shown. Raises ConfigErrors for one that was changed and has no
+        password to go with it."""
+        hidden = [key for key, value in given.items() if f":{HIDDEN}@" in str(value)]
+        before = {key: value for key, value, _origin in show(self._host.config)} if hidden else {}
+        errors = [
+            ConfigError("has a password that is not shown; write it out", key)
+            for key in hidden
+            if given[key] != before.get(key)
+        ]
+        if errors:
+            raise ConfigErrors(errors)
+        return {key: value for key, value in given.items() if key not in hidden}
 
     async def checked(self, saved: Mapping[str, object]) -> Config:
         """The configuration with these overrides. Raises ConfigErrors, ListenerError and PluginError."""

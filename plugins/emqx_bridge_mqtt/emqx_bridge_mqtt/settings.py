@@ -7,7 +7,17 @@ from typing import Final, Literal
 
 import attrs
 
-from trioemqx.plugin import BridgeConfig, BridgeError, ByteSize, Duration, MqttTls, QueueSettings, Secret, SettingError
+from trioemqx.plugin import (
+    BridgeConfig,
+    BridgeError,
+    ByteSize,
+    Duration,
+    MqttTls,
+    QueuePath,
+    QueueSettings,
+    Secret,
+    SettingError,
+)
 
 VERSIONS: Final = {"mqttv3": 3, "mqttv4": 4, "mqttv5": 5}
 UNLIMITED: Final = 1000
@@ -34,7 +44,7 @@ class Subscription:
 class Queue:
     """`[bridge.mqtt.<name>.queue]`"""
 
-    replayq_dir: Path | None = None
+    replayq_dir: QueuePath | None = None
     replayq_seg_bytes: ByteSize = 10 * 1024 * 1024
     max_total_size: ByteSize = 5 * 1024 * 1024 * 1024
     fsync: bool = False

@@ -327,3 +327,36 @@ async def test_the_shipped_settings_are_those_of_emqx() -> None:
         assert (aws.address, aws.start_type, aws.forwards) == ("127.0.0.1:1883", "manual", ("topic1/#", "topic2/#"))
         assert of(here).config.bridges["aws"].queue.folder == Path("data/replayq/emqx_aws_bridge")
         assert not of(here).bridges["aws"].started
+
+
+def formed(folder: object) -> Tree:
+    """What the form of the dashboard sends."""
+    return {"mqtt": {"one": {"address": "127.0.0.1:1", "clientid": "b", "queue": {"replayq_dir": str(folder)}}}}
+
+
+@pytest.mark.parametrize("by", ["form", "import", "import of one key"])
+async def test_who_may_save_settings_makes_no_folders_elsewhere(tmp_path: Path, by: str) -> None:
+    data = tmp_path / "data"
+    settings = tree(1, start_type="manual")
+    settings["node"] = {"data_dir": str(data)}
+    async with running(settings) as broker:
+
+        async def save(folder: object) -> Any:
+            if by == "form":
+                return await broker.api("PUT", f"/plugins/{NAME}/config", {"values": formed(folder)})
+            saved = {f"plugins.{NAME}.mqtt": formed(folder)["mqtt"]}
+            if by == "import of one key":
+                saved = {f"plugins.{NAME}.mqtt.one.queue.replayq_dir": str(folder)}
+            return await broker.api(
+                "POST", "/data/import", {"version": "4.4", "apps": [], "trioemqx": {"saved": saved}}
+            )
+
+        own = data / "replayq"
+        for folder in (tmp_path / "q", data, own, data / "uploaded" / "q", f"{own}/../../q", "/q", "q"):
+            answer = await save(folder)
+            assert answer.code != 0, folder
+            assert f"only the file and the environment can name a folder outside {own}" in answer.body.decode()
+            assert of(broker).config.bridges["one"].queue.folder is None
+        assert (await save(own / "one")).code == 0
+        assert of(broker).config.bridges["one"].queue.folder == own / "one"
+        assert not (tmp_path / "q").exists()

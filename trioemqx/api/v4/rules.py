@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from trioemqx.api.v4.actions import APP, WORDS
 from trioemqx.api.v4.resources import done, testing
+from trioemqx.config.show import masked
 from trioemqx.core.topics import matches
 from trioemqx.rules.entries import RuleEntry
 from trioemqx.rules.errors import NOT_FOUND
 from trioemqx.rules.events import EVENTS
 from trioemqx.rules.views import rule_row
+from trioemqx.services.roles import ADMINISTRATOR
 from trioemqx.services.web import PAGING, ApiError, Call, Param, delete, get, paged, post, put
 from trioemqx.services.web.schema import (
     ANY,
@@ -70,15 +72,23 @@ MEMBERS: Final = ("id", "rawsql", "actions", "description", "enabled", "on_actio
 Condition = Callable[[RuleEntry], bool]
 
 
+def _row(call: Call, entry: RuleEntry) -> dict[str, object]:
+    """A rule; without the secrets in its actions for applications that only read."""
+    row = rule_row(entry, call.host.node)
+    if call.listener == "management" and call.host.applications.role(call.user) != ADMINISTRATOR:
+        row["actions"] = masked(row["actions"])
+    return row
+
+
 async def list_rules(call: Call) -> object:
     """The rules, the newest first; a page of them when one is asked for. `enable_paging=false` gives all of them, the
     oldest first."""
     entries = call.host.rules.entries()
     paging = call.get("enable_paging")
     if paging in (False, "false"):
-        return [rule_row(entry, call.host.node) for entry in entries]
+        return [_row(call, entry) for entry in entries]
     where = conditions(call)
-    page = await paged(call, entries[::-1], lambda entry: rule_row(entry, call.host.node), where,
+    page = await paged(call, entries[::-1], lambda entry: _row(call, entry), where,
                        limit=None if _pages(call) else len(entries) + 1)  # fmt: skip
     return page if _pages(call) else page.rows
 
@@ -118,7 +128,7 @@ async def create(call: Call) -> object:
     if testing(call):
         return await done(engine.test(call.get("rawsql"), call.get("ctx")))
     entry = await done(engine.create({name: value for name, value in call.flat().items() if name in MEMBERS}))
-    return rule_row(entry, call.host.node)
+    return _row(call, entry)
 
 
 def show(call: Call) -> object:
@@ -126,14 +136,14 @@ def show(call: Call) -> object:
     entry = call.host.rules.find(call.args["id"])
     if entry is None:
         raise ApiError(NOT_FOUND, "Not Found")
-    return rule_row(entry, call.host.node)
+    return _row(call, entry)
 
 
 async def update(call: Call) -> object:
     """Change what is given, and nothing else. A change that cannot be made leaves the rule as it is."""
     asked = {name: value for name, value in call.flat().items() if name in MEMBERS and name != "id"}
     entry = await done(call.host.rules.update(call.args["id"], asked))
-    return rule_row(entry, call.host.node)
+    return _row(call, entry)
 
 
 async def remove(call: Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Generic, TypeVar
 
 import attrs
@@ -22,6 +23,9 @@ Duration = Annotated[float, "duration"]
 """A setting in seconds; files may say `"5s"`, `"1m30s"`, `"250ms"`."""
 ByteSize = Annotated[int, "bytesize"]
 """A setting in bytes; files may say `"64KB"`, `"1MB"`."""
+QueuePath = Annotated[Path, "queue"]
+"""A setting for a folder of `QueueSettings`. What is saved through the API has to be inside `<node.data_dir>/replayq`;
+the file and the environment may name any."""
 Numbered = Annotated[tuple[T, ...], "numbered"]
 """A field for the numbered keys of the very table that its class stands for, in the order of their numbers: with
 `entries: Numbered[Entry] = ()`, `[module.subscription.1]` is the first of `entries`."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import attrs
 
-from trioemqx.config.schema import HIDDEN
+from trioemqx.config.schema import HIDDEN, without_password
 from trioemqx.services.plugins.base import NoConfig, Secret
 from trioemqx.services.plugins.settings import Gathered, key_of
 
@@ -121,7 +121,7 @@ def _value(hint: Any) -> Schema:
 
 
 def shown(value: Any) -> Any:
-    """A value as JSON has it; secrets are `******`."""
+    """A value as JSON has it; secrets are `******`, also the passwords in URLs."""
     if isinstance(value, Secret):
         return HIDDEN if value else ""
     if attrs.has(type(value)):
@@ -135,7 +135,7 @@ def shown(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [shown(member) for member in value]
     if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return without_password(value)
     return str(value)
 
 
@@ -168,6 +168,8 @@ def secrets_stay(given: Mapping[str, Any], now: Any) -> dict[str, Any]:
 def _stays(given: Any, now: Any) -> Any:
     if isinstance(now, Secret):
         return str(now) if given == HIDDEN else given
+    if isinstance(now, str):
+        return now if given == without_password(now) else given
     if isinstance(given, Mapping):
         if attrs.has(type(now)):
             return secrets_stay(given, now)

@@ -135,7 +135,8 @@ class PluginManager:
 
     async def load(self, name: str) -> None:
         """Load a plugin or module and remember it for the next start. Raises PluginError (`already_started`,
-        `not_found`, or one line that says what is wrong); nothing is changed then."""
+        `not_found`, or one line that says what is wrong); nothing is changed then, unless the line says that it could
+        not be remembered."""
         await self.change(self._load_and_save, name)
 
     async def unload(self, name: str) -> None:

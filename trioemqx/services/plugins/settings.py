@@ -9,6 +9,7 @@ place a value is from, so that finding and checking it go together.
 from __future__ import annotations
 
 import logging
+import os
 import tomllib
 from collections.abc import Callable, Container, Iterator, Mapping
 from difflib import get_close_matches
@@ -46,6 +47,7 @@ class Gathered:
         self.places: dict[Key, str] = {}
         self.shipped: set[Key] = set()
         """Values that nobody wrote: what the broker uses without a configuration file."""
+        self.data_dir = Path("data")
 
     def add(self, tree: Mapping[str, Any], place: Callable[[Key], str], at: Key = ()) -> None:
         """Lay a table over what is there."""
@@ -94,6 +96,7 @@ class Gathered:
 def gather(found: Found, prefixes: tuple[str, ...], config: Config) -> Gathered:
     """Everything that was written for a plugin. Raises PluginError for a file that cannot be read."""
     gathered = Gathered()
+    gathered.data_dir = Path(config.node.data_dir)
     own = Path(config.plugins.etc_dir) / f"{found.name}.toml" if config.plugins.etc_dir else None
     for file in (own, shipped_settings(found)):
         if found.kind == "plugin" and file is not None and file.is_file():
@@ -343,10 +346,22 @@ class _Builder:
         if origin in (list, tuple):
             members = [self.value(inner[0], member, (*path, *number)) for number, member in _members(value)]
             return members if origin is list else tuple(members)
+        if "queue" in getattr(hint, "__metadata__", ()):
+            return self.queue(value, path)
         try:
             return _plain(hint, value)
         except ValueError as error:
             return self.fail("not a valid value (it is secret and not shown)" if hint is Secret else str(error), path)
+
+    def queue(self, value: object, path: Key) -> Any:
+        """A folder for a queue: who may save settings makes none where it likes."""
+        if not isinstance(value, str | Path):
+            return self.fail(f"expected a path, got {type(value).__name__}", path)
+        own = absolute(self.gathered.data_dir / "replayq")
+        saved = any(self.gathered.place(path[:length]).startswith("saved") for length in range(1, len(path) + 1))
+        if saved and value and own not in absolute(Path(value)).parents:
+            return self.fail(f"only the file and the environment can name a folder outside {own}", path)
+        return Path(value)
 
     def beside(self, hint: Any, table: dict[str, Any], path: Key) -> Any:
         """A value and a table at one key. A flag switches the table; a text stands for the one field of the table that
@@ -393,6 +408,11 @@ def _numbered(fields: Mapping[str, Any], hints: Mapping[str, Any]) -> str | None
     """The name of the field that takes the table's numbered keys (`Numbered`), if there is one."""
     marked = (name for name, field in fields.items() if "numbered" in getattr(hints[field.name], "__metadata__", ()))
     return next(marked, None)
+
+
+def absolute(path: Path) -> Path:
+    """A path without `..`; links stay, for whoever made one inside our folders meant it."""
+    return Path(os.path.abspath(path))
 
 
 def key_of(name: str) -> str:

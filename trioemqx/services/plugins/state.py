@@ -40,7 +40,7 @@ def read(file: Path) -> dict[str, bool] | None:
 
 
 def write(file: Path, states: Mapping[str, bool]) -> None:
-    """Replace the file in one step. A disk that refuses is logged: the change holds until the next start."""
+    """Replace the file in one step. Raises PluginError when the disk refuses: the change holds until the next start."""
     text = "".join(f"{{{name}, {'true' if on else 'false'}}}.\n" for name, on in states.items())
     temporary = file.with_name(f"{file.name}.new")
     try:
@@ -50,5 +50,11 @@ def write(file: Path, states: Mapping[str, bool]) -> None:
             opened.flush()
             os.fsync(opened.fileno())
         temporary.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # else a power cut brings the old file back
+        finally:
+            os.close(folder)
     except OSError as error:
         log.error("%s cannot be written: %s", file, error)
+        raise PluginError(f"in force, but not on disk: {file} cannot be written: {error.strerror}") from error

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
-from trioemqx.services.store.opening import Connect, first_open, is_damage, open_database
+from trioemqx.services.store.opening import Connect, check_disk, first_open, is_damage, open_database
 from trioemqx.services.store.protocol import Change, Row, StoreError, decode_row
 from trioemqx.services.store.queue_tables import read_flights, read_session, read_totals, read_waiting, write_queues
 from trioemqx.services.store.queues import MESSAGES, QUEUE, Totals, Waiting
@@ -30,16 +31,19 @@ PAGES: Final = 1000
 class Database:
     """The database at `path`, used by one thread. `synchronous` is FULL or NORMAL, `connect` makes the connection.
 
-    `owed` is the number of changes to be written, `owed_size` about their characters.
+    `owed` is the number of changes to be written, `owed_size` about their characters. `lock` is the descriptor of the
+    file's lock while it is held.
     """
 
     def __init__(self, path: Path, synchronous: str, connect: Connect) -> None:
         self.owed = 0
         self.owed_size = 0
+        self.lock = -1
         self._path = path
         self._synchronous = synchronous
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
+        self._given_up: list[sqlite3.Connection] = []
         self._changes: dict[str, dict[str, str | None]] = {}
 
     def open(self, on_corrupt: str) -> str:
@@ -149,19 +153,23 @@ class Database:
     def rest(self) -> None:
         """When nothing is to be done: give free pages back, and empty the write-ahead log as far as readers allow."""
         if self._connection is not None:
+            check_disk(self.lock)
             # `execute` would stop after the first page.
             self._connection.executescript(f"PRAGMA incremental_vacuum({PAGES});")
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Leave a file without a write-ahead log behind, if the disk allows. What is owed is lost."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        if self._connection is None and not self._given_up:
             return
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()
+        check_disk(self.lock)
+        self._close_given_up()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.close()
 
     def _select(self, query: str, values: tuple[object, ...]) -> dict[str, str | None]:
         """Row by key."""
@@ -183,7 +191,9 @@ class Database:
         What was in the write-ahead log when writing it failed may be readable now and gone after a power cut, so all of
         it is written to the file itself, and flushed, before anything is built on it.
         """
+        check_disk(self.lock)
         if self._connection is None:
+            self._close_given_up()
             connection = open_database(self._path, self._synchronous, self._connect, again=True)
             try:
                 blocked, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -208,7 +218,14 @@ class Database:
     def _give_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            self._given_up.append(connection)
+        with suppress(StoreError):  # then that waits for the disk as well
+            check_disk(self.lock)
+            self._close_given_up()
+
+    def _close_given_up(self) -> None:
+        while self._given_up:
+            self._given_up.pop().close()
 
 
 def doubtful(error: sqlite3.Error) -> bool:

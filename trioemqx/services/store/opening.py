@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from trioemqx.services.store.protocol import StoreUnusable
+from trioemqx.services.store.protocol import StoreError, StoreUnusable
 from trioemqx.services.store.schema import Damaged, check_rows, check_structure, identify, migrate
 
 log = logging.getLogger("trioemqx.store")
@@ -39,6 +39,7 @@ PARTS: Final = ("", "-wal", "-shm")
 NEW: Final = b"new\n"
 """In `<file>.lock` until the file has been opened for the first time."""
 DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 READ_ERRORS: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
 
 
@@ -176,10 +177,10 @@ def _create_folder(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold `<file>.lock`, so that no other broker uses the file meanwhile. It is a file of its own because other
-    programs may read the database, for a backup. It says whether the file is new, also after a start that was killed
-    before the file had a byte. Raises StoreUnusable."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold `<file>.lock`, so that no other broker uses the file meanwhile; gives its descriptor. It is a file of its
+    own because other programs may read the database, for a backup. It says whether the file is new, also after a start
+    that was killed before the file had a byte. Raises StoreUnusable."""
     existed = path.exists()
     if existed:
         create(path)
@@ -197,9 +198,22 @@ def locked(path: Path) -> Iterator[None]:
             raise StoreUnusable(_in_use(path, lock, error)) from error
         _mark(path, b"" if existed and NEW not in _marks(path) else NEW)
         create(path)
-        yield
+        yield lock
     finally:
         os.close(lock)
+
+
+def check_disk(lock: int) -> None:
+    """Raise StoreError when the disk takes nothing any more: it is read-only, or gone. `lock` is what `locked` gave.
+
+    SQLite writes into memory that is mapped from `<file>-shm`, and where the file system has shut itself down that is
+    no error but a signal (SIGBUS) that ends the process. So this asks first, with bytes that are there already.
+    """
+    try:
+        os.pwrite(lock, b"%d" % os.getpid(), 0)
+    except OSError as error:
+        if error.errno not in FULL:  # SQLite has its own ways with a full disk
+            raise StoreError(f"the disk takes nothing: {error.strerror}") from error
 
 
 def _in_use(path: Path, lock: int, error: OSError) -> str:

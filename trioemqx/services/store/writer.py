@@ -102,7 +102,7 @@ class Writer:
     def run(self, opening: Question[str]) -> None:
         """Hold the file until told to end. The answer to `opening` comes first; after an error that is all."""
         try:
-            with locked(self._path):
+            with locked(self._path) as self.database.lock:
                 opening.answer()
                 if opening.error is None:
                     self._tell(opening.known.set)
