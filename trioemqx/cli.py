@@ -261,21 +261,24 @@ def _only_one(data_dir: Path) -> Iterator[None]:
     """Hold the pid file of a data directory; two brokers must not share one."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.fdopen(os.open(data_dir / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        handle = os.open(data_dir / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         _fail([f"node.data_dir: {data_dir} cannot be written: {error.strerror}"])
-    with file:
-        if not _lock(file):
-            file.seek(0)
-            click.echo(f"trioemqx: Node is already running with {data_dir} (process {file.read().strip()})!", err=True)
+    try:
+        if not _lock(handle):
+            owner = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            click.echo(f"trioemqx: Node is already running with {data_dir} (process {owner})!", err=True)
             sys.exit(ALREADY_RUNNING)
         try:
-            _write_pid(file.fileno())
+            _write_pid(handle)
         except OSError as error:
             _fail([f"node.data_dir: {data_dir / PID_FILE} cannot be written: {error.strerror}"])
         yield
-        with suppress(OSError):  # the disk may have become read-only; without the lock the file means nothing
-            os.ftruncate(file.fileno(), 0)
+        with suppress(OSError):  # the disk may be read-only by now; without the lock the file means nothing
+            os.ftruncate(handle, 0)
+    finally:
+        with suppress(OSError):  # or gone
+            os.close(handle)
 
 
 def _write_pid(handle: int) -> None:
@@ -285,7 +288,7 @@ def _write_pid(handle: int) -> None:
     os.ftruncate(handle, len(text))
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[str] | int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -276,7 +276,7 @@ async def test_exports_have_roles(broker: TestBroker) -> None:
 async def test_a_viewer_sees_rules_without_the_secrets_in_their_actions(broker: TestBroker) -> None:
     """GET /rules, GET /rules/{id}"""
     await broker.api("POST", "/resources", {"type": "web_hook", "id": "hook", "config": {"url": "http://127.0.0.1:9/"}})
-    params = {"$resource": "hook", "headers": {"authorization": "hunter2", "accept": "*/*"}}
+    params = {"$resource": "hook", "headers": {"x-own": "hunter2", "accept": "*/*"}}
     rule = {"id": "r", "rawsql": 'SELECT * FROM "t"', "actions": [{"name": "data_to_webserver", "params": params}]}
     assert (await broker.api("POST", "/rules", rule)).code == 0
     viewer = await an_app(broker, "viewer")

@@ -81,7 +81,9 @@ def test_secrets_are_never_shown(config: Config) -> None:
     assert values["node.cookie"] == "******"
 
 
-@pytest.mark.parametrize("name", ["authorization", "Proxy-Authorization", "cookie", "x-api-key", "x-auth-token"])
+@pytest.mark.parametrize(
+    "name", ["authorization", "Proxy-Authorization", "cookie", "x-api-key", "x-auth-token", "x-own"]
+)
 def test_headers_that_plugins_send_are_shown_without_what_lets_them_in(name: str) -> None:
     found = from_mapping({"plugins": {"web": {"hook": {"headers": {name: "hunter2", "content-type": "text/plain"}}}}})
     rows = {key: value for key, value, _where in show(found)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from broker_process import OPEN, TCP, command, environment
 
 import trioemqx
+from trioemqx import cli
 
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED_PORTS = {
@@ -131,6 +133,23 @@ def test_a_disk_without_room_for_the_pid_file_is_one_line_and_78(tmp_path):
 
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr == "trioemqx: node.data_dir: data/trioemqx.pid cannot be written: File too large\n"
+
+
+def test_a_disk_that_is_gone_does_not_change_how_it_ended(tmp_path, monkeypatch):
+    """XFS answers even the closing of a file with an error once it has shut down."""
+    close = os.close
+
+    def gone(handle: int, *arguments: object) -> None:
+        if not arguments:
+            close(handle)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as dead, cli._only_one(tmp_path):
+        assert (tmp_path / "trioemqx.pid").read_text() == f"{os.getpid()}\n"
+        dead.setattr(os, "ftruncate", gone)
+        dead.setattr(os, "close", gone)
+    with cli._only_one(tmp_path):  # the lock has gone with it
+        pass
 
 
 def test_a_log_file_that_cannot_be_written_is_one_line_and_78(launch, tmp_path):

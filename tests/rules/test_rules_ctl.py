@@ -108,11 +108,11 @@ async def test_resources() -> None:
 async def test_no_secret_comes_out_of_it(broker: TestBroker) -> None:
     """In lines and as JSON: a terminal is looked at, and what it showed is kept. The HTTP API gives them to
     administrators, as EMQX's does."""
-    hook = {"url": "http://me:hunter2@127.0.0.1:9/", "headers": {"authorization": "hunter2", "accept": "*/*"}}
+    hook = {"url": "http://me:hunter2@127.0.0.1:9/", "headers": {"x-own": "hunter2", "accept": "*/*"}}
     there = {"address": "127.0.0.1:9", "clientid": "c", "pool_size": 1, "username": "me", "password": "hunter2"}
     for kind, name, config in (("web_hook", "hook", hook), ("bridge_mqtt", "there", there)):
         await broker.api("POST", "/resources", {"type": kind, "id": name, "config": config})
-    params = {"$resource": "hook", "headers": {"x-api-key": "hunter2"}}
+    params = {"$resource": "hook", "headers": {"x-own": "hunter2"}}
     body = {"rawsql": SQL, "actions": [{"name": "data_to_webserver", "params": params}], "id": "r"}
     assert (await broker.api("POST", "/rules", body)).code == 0
     for words in ("resources list", "resources show hook", "resources show there", "rules list", "rules show r"):

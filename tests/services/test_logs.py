@@ -14,7 +14,7 @@ import time
 import pytest
 
 from trioemqx.errors import ConfigError
-from trioemqx.services import log_format, log_queue, log_throttle, logs
+from trioemqx.services import log_format, log_queue, log_sinks, log_throttle, logs
 from trioemqx.services.log_format import ALERT, EMERGENCY, NOTICE, level_name, of_client
 from trioemqx.services.logs import LogSettings, setup
 from trioemqx.types import ClientInfo
@@ -511,7 +511,7 @@ def test_close_leaves_the_logger_as_it_was(begin):
     assert (log.level, log.propagate, list(log.handlers)) == before
 
 
-@pytest.mark.parametrize("module", [logs, log_format, log_queue, log_throttle])
+@pytest.mark.parametrize("module", [logs, log_format, log_queue, log_sinks, log_throttle])
 def test_logging_knows_no_trio(module):
     with open(module.__file__, encoding="utf-8") as source:
         tree = ast.parse(source.read())

@@ -17,6 +17,8 @@ _SECRET_WORDS: Final = (
     *("password", "secret", "token", "cookie", "private_key"),
     *("authorization", "api_key", "api-key", "apikey"),  # headers of requests that plugins send
 )
+_HARMLESS: Final = frozenset({"accept", "accept-encoding", "cache-control", "connection", "content-type", "user-agent"})
+"""Headers that open no door; others may, whatever they are called."""
 
 
 @attrs.frozen
@@ -93,7 +95,7 @@ def _below(found: Origin | None, path: Path, setting: Setting | None) -> object:
     """What the file says under a stronger source, as it is written there."""
     if found is None or found.below is UNSET:
         return None
-    return HIDDEN if (setting.secret if setting is not None else _sounds_secret(path)) else masked(found.below)
+    return HIDDEN if (setting.secret if setting is not None else _sounds_secret(path)) else masked(found.below, path)
 
 
 def is_secret(key: str) -> bool:
@@ -124,7 +126,7 @@ def _origin_text(found: Origin, path: Path, setting: Setting | None) -> str:
     if found.below is UNSET or found.layer == "file":
         return words
     secret = setting.secret if setting is not None else _sounds_secret(path)
-    return f"{words}; file says {HIDDEN if secret else masked(found.below)}"
+    return f"{words}; file says {HIDDEN if secret else masked(found.below, path)}"
 
 
 def diff(old: Config, new: Config) -> list[Change]:
@@ -188,20 +190,25 @@ def _free_leaves(value: object, path: Path) -> Iterator[tuple[Path, None, object
 
 
 def _sounds_secret(path: Path) -> bool:
-    return any(word in path[-1].lower() for word in _SECRET_WORDS)
+    name = path[-1].lower()
+    of_headers = len(path) > 1 and path[-2] == "headers" and name not in _HARMLESS
+    return of_headers or any(word in name for word in _SECRET_WORDS)
 
 
 def _show_free(path: Path, value: object) -> object:
     """A value whose owner is not known here: by its name, a secret is still not shown."""
     if value is None or not _sounds_secret(path):
-        return masked(value)
+        return masked(value, path)
     return HIDDEN
 
 
-def masked(value: object) -> object:
+def masked(value: object, path: Path = ()) -> object:
     """A value whose owner is not known here, without what by its name, or its place in a URL, is a secret."""
     if isinstance(value, dict):
-        return {name: HIDDEN if _sounds_secret((name,)) and inner else masked(inner) for name, inner in value.items()}
+        return {
+            name: HIDDEN if _sounds_secret((*path, name)) and inner else masked(inner, (*path, name))
+            for name, inner in value.items()
+        }
     if isinstance(value, list):
         return [masked(item) for item in value]
     return without_password(value)

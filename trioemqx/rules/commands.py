@@ -297,7 +297,10 @@ class ResourceCommands:
         record = entry.record
         kind = self._engine.resource_types.get(record.type)
         secret = {param.name for param in kind.params if "password" in param.type} if kind is not None else set()
-        return {name: HIDDEN if name in secret and value else masked(value) for name, value in record.config.items()}
+        return {
+            name: HIDDEN if name in secret and value else masked(value, (name,))
+            for name, value in record.config.items()
+        }
 
     def _line(self, entry: ResourceEntry) -> str:
         record, config = entry.record, self._shown(entry)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-import os
 import queue
 import sys
 import time
 from collections.abc import Callable, Mapping
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -29,10 +27,10 @@ from trioemqx.services.log_format import (
     level_number,
 )
 from trioemqx.services.log_queue import Entry, Writer
+from trioemqx.services.log_sinks import BoundedFile, Console, RotatingFile, Sink, WatchedFile
 
-CONSOLE: Final = "default"
 FILE: Final = "file"
-"""EMQX's names of the two handlers; that of `log.error.file` is `file_for_error`."""
+"""EMQX's name of the handler; that of `log.error.file` is `file_for_error`."""
 
 
 @attrs.frozen
@@ -141,78 +139,13 @@ def setup(
     return handle
 
 
-class Sink(logging.Handler):
-    """Mixed into handlers: a line that cannot be written is counted, not shouted about on standard error. `ident` and
-    `destination` are what an operator calls it; while it is `stopped` it writes nothing."""
-
-    failed = 0
-    ident = CONSOLE
-    destination = "console"
-    stopped = False
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Write this line, unless the operator has stopped that."""
-        return not self.stopped and super().handle(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Count a line that was not written."""
-        self.failed += 1
-
-    def close(self) -> None:
-        """End it. What a disk does not take any more is lost, and keeps nobody from ending."""
-        try:
-            super().close()
-        except OSError:
-            self.failed += 1
-
-
-class _Console(Sink, logging.StreamHandler[TextIO]):
-    """Standard output, or what a test gives instead."""
-
-
-class _File(Sink):
-    """Mixed into handlers of files: for the broker's user and its group alone, for it says who does what."""
-
-    baseFilename: str
-    encoding: str | None
-    errors: str | None
-
-    def _open(self) -> TextIOWrapper:
-        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        return TextIOWrapper(open(handle, "ab"), encoding=self.encoding, errors=self.errors)
-
-
-class _RotatingFile(_File, logging.handlers.RotatingFileHandler):
-    """`<file>` and the older `<file>.1` ... `.N`."""
-
-
-class _WatchedFile(_File, logging.handlers.WatchedFileHandler):
-    """One file without a limit; opened again when logrotate moved it away."""
-
-
-class _BoundedFile(_WatchedFile):
-    """One file that begins again, empty, when it is full, as in EMQX."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        super().__init__(path, encoding="utf-8", errors="backslashreplace")
-        self._size = size
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        stream = self.stream
-        if stream is not None and stream.tell() >= self._size:
-            stream.truncate(0)
-            stream.seek(0)
-        super().emit(record)
-
-
 def _sinks(settings: LogSettings, console: TextIO | None) -> list[Sink]:
     if settings.to not in ("file", "console", "both"):
         raise ConfigError(f"not a target: {settings.to!r:.50}", "log.to", hint="file, console or both")
     sinks: list[Sink] = []
     try:
         if settings.to != "file":
-            sinks.append(_Console(console or sys.stdout))
+            sinks.append(Console(console or sys.stdout))
         if settings.to != "console":
             sinks.append(_file(settings, settings.file, "log.file", FILE))
         for level, name in settings.level_files.items():
@@ -242,7 +175,7 @@ def _file(settings: LogSettings, name: str, key: str, ident: str) -> Sink:
 
 def _open(settings: LogSettings, path: Path) -> Sink:
     if settings.rotation:
-        return _RotatingFile(
+        return RotatingFile(
             path,
             maxBytes=settings.rotation_size,
             backupCount=settings.rotation_count,
@@ -250,8 +183,8 @@ def _open(settings: LogSettings, path: Path) -> Sink:
             errors="backslashreplace",
         )
     if settings.size is not None:
-        return _BoundedFile(path, settings.size)
-    return _WatchedFile(path, encoding="utf-8", errors="backslashreplace")
+        return BoundedFile(path, settings.size)
+    return WatchedFile(path, encoding="utf-8", errors="backslashreplace")
 
 
 def _formatter(settings: LogSettings) -> LineFormatter:

@@ -74,7 +74,7 @@ class Overrides:
         name, _, field = rest.partition(".")
         live = self._host.plugins.live.get(name) if kind in ("plugins", "modules") else None
         in_force = None if live is None else forms.shown(getattr(live.instance.config, field.partition(".")[0], None))
-        return masked(value) != value or HIDDEN in str(in_force)
+        return masked(value, tuple(key.split("."))) != value or HIDDEN in str(in_force)
 
     async def change(self, values: Mapping[str, object], remove: Iterable[str] = ()) -> Outcome:
         """Save values by dotted key, and forget others. Raises ConfigErrors, ListenerError or PluginError for what is

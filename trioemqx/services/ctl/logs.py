@@ -8,7 +8,8 @@ from typing import Final
 from trioemqx.services.commands import CommandError, Commands
 from trioemqx.services.ctl.facade import CtlNode, Family, shown
 from trioemqx.services.log_format import level_name, level_number
-from trioemqx.services.logs import Sink, in_force
+from trioemqx.services.log_sinks import Sink
+from trioemqx.services.logs import in_force
 
 LOGGER: Final = logging.getLogger("trioemqx")
 ELSEWHERE: Final = "the program that this broker is part of logs in its own way"

@@ -200,7 +200,8 @@ def locked(path: Path) -> Iterator[int]:
         create(path)
         yield lock
     finally:
-        os.close(lock)
+        with suppress(OSError):  # the disk may be gone
+            os.close(lock)
 
 
 def check_disk(lock: int) -> None:
