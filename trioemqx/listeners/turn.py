@@ -33,10 +33,8 @@ HEAVY: Final = 2 * SHARE
 """What one piece costs at most that is no heavy one: a share may be exceeded by its last packet. One message to a
 thousand receivers is heavy."""
 LITTLE: Final = 0.0005
-"""Seconds that heavy pieces, and the writing of what they produced, have in a turn at least. They have as much as the
-others took if that is more, so that neither starves the other."""
-PASSING: Final = 0.001
-"""Seconds that those who come and go have in a turn at least."""
+"""Seconds in a turn that those who come and go have at least, and that heavy pieces have, or the writing of what they
+produced. They have as much as the others took if that is more, so that neither starves the other."""
 FEW: Final = 64
 """So few outboxes are written after each CLOCK_EVERY sockets: their owners can work while we read on. More of them
 would cost more writes than that is worth."""
@@ -94,7 +92,7 @@ class Turn(Writing):
         Who sends one message to thousands costs more in one piece than all others together. So they are served first,
         and then it is a piece's turn, or some of its receivers'."""
         if self.passing:
-            self._pass(max(PASSING, self.used))
+            self._pass(max(LITTLE, self.used))
         if self.draining:
             self.drain(max(LITTLE, self.used))
             return
