@@ -248,6 +248,9 @@ def _open(channel: Channel, auth: Properties | None) -> None:
     channel.will = _will(channel, packet.will)
     channel.open_gates()
     session, present = broker.registry.open(channel, info)
+    if session.ended:  # a hook has kicked the client
+        channel.close(0, "kicked")
+        return
     channel.session = session
     channel.began = not present
     channel.state = CONNECTED
