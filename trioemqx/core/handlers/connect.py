@@ -171,7 +171,7 @@ def _check_packet(channel: Channel, packet: Connect) -> int:
         return 0x85
     if not packet.clientid and packet.proto_ver == 3:  # MQTT 3.1 has no empty identifiers
         return 0x85
-    if len(packet.clientid) > zone.max_clientid_len:
+    if len(packet.clientid.encode("utf-8", "surrogatepass")) > zone.max_clientid_len:
         return 0x85
     properties = packet.properties
     if properties is not None:
