@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, Final
@@ -124,7 +125,10 @@ def _origin_text(found: Origin, path: Path, setting: Setting | None) -> str:
     if found.below is UNSET or found.layer == "file":
         return words
     secret = setting.secret if setting is not None else _sounds_secret(path)
-    return f"{words}; file says {HIDDEN if secret else found.below}"
+    if secret:
+        return f"{words}; file says {HIDDEN}"
+    below = found.below if isinstance(found.below, str) else json.dumps(found.below, ensure_ascii=False, default=str)
+    return f"{words}; file says {below}"
 
 
 def diff(old: Config, new: Config) -> list[Change]:
