@@ -93,11 +93,34 @@ def test_an_error_between_settings_points_to_its_line(tmp_path: Path) -> None:
         (one("ssl", **CERTS, tls_versions="tlsv1.2,tlsv1.1,tlsv1"), "tls_versions: tlsv1.1, tlsv1 is broken"),
         (one("ssl", **CERTS, enable_ocsp_stapling=True), "enable_ocsp_stapling: has no effect"),
         (one("tcp", peer_cert_as_clientid="cn"), "peer_cert_as_clientid: has no effect without proxy_protocol"),
+        (one("ssl", **CERTS, reuse_sessions=False), "reuse_sessions: holds for tlsv1.3 only"),
+        (one("ssl", **CERTS, partial_chain="true"), 'partial_chain: has no effect without verify = "verify_peer"'),
+        (
+            one("wss", **CERTS, verify_peer_ext_key_usage="clientAuth"),
+            'verify_peer_ext_key_usage: has no effect without verify = "verify_peer"',
+        ),
+        (
+            one("ssl", **CERTS, enable_crl_check=True, crl_cache_urls="file:///a"),
+            'enable_crl_check: has no effect without verify = "verify_peer"',
+        ),
+        (
+            {**one("tcp"), "zone": {"z": {"enable_flapping_detect": True}}},
+            "zone.z.enable_flapping_detect: has no effect without enable_ban",
+        ),
     ],
 )
 def test_doubtful_settings_are_warnings(tree: dict[str, Any], words: str) -> None:
     (warning,) = from_mapping(tree).warnings
     assert words in warning
+
+
+def test_what_goes_together_is_no_doubt() -> None:
+    only13 = one("ssl", **CERTS, reuse_sessions=False, tls_versions="tlsv1.3")
+    assert from_mapping(only13).warnings == []
+    banning = {"zone": {"z": {"enable_flapping_detect": True, "enable_ban": True}}}
+    assert from_mapping({**one("tcp"), **banning}).warnings == []
+    hardened = {"security": {"profile": "hardened"}, "zone": {"z": {"enable_flapping_detect": True}}}
+    assert not [line for line in from_mapping({**one("tcp"), **hardened}).warnings if "flapping" in line]
 
 
 def test_good_neighbours_are_accepted() -> None:

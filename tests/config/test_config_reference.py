@@ -78,8 +78,10 @@ def test_every_key_of_the_schema_is_on_the_page() -> None:
 
 def test_every_commented_option_may_be_made_active() -> None:
     tree = uncommented()
-    # These exclude each other, and names from certificates need the PROXY header on a plain listener.
+    # These exclude each other, what certificates of clients must have needs them to be asked for, and names from
+    # certificates need the PROXY header on a plain listener.
     tree["listener"]["ssl"]["external"].pop("psk_ciphers")
+    tree["listener"]["ssl"]["external"]["verify"] = "verify_peer"
     tree["listener"]["tcp"]["external"]["proxy_protocol"] = True
     assert from_mapping(tree).warnings == []
 

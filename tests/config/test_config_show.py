@@ -50,6 +50,15 @@ def test_origins(config: Config, key: str, text: str) -> None:
     assert origin(config, key) == text.format(file=config.path)
 
 
+def test_what_the_file_says_is_told_as_it_is_written(tmp_path: Path) -> None:
+    """Python's True and ['...'] were shown instead."""
+    file = tmp_path / "emqx.toml"
+    file.write_text('mqtt.strict_mode = true\n[listener.tcp.t]\nbind = 1\naccess = ["allow all"]\n', "utf-8")
+    config = load(file, {"EMQX_MQTT__STRICT_MODE": "off", "EMQX_LISTENER__TCP__T__ACCESS": "deny all"})
+    assert origin(config, "mqtt.strict_mode") == "environment EMQX_MQTT__STRICT_MODE; file says true"
+    assert origin(config, "listener.tcp.t.access").endswith('; file says ["allow all"]')
+
+
 def test_an_unknown_key_has_no_origin(config: Config) -> None:
     with pytest.raises(KeyError):
         origin(config, "mqtt.nonsense")

@@ -121,6 +121,17 @@ def test_chosen_ciphers_are_used(server: TlsSettings) -> None:
     assert cipher[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
 
 
+def test_ciphers_of_tls_1_3_alone_leave_no_older_version(server: TlsSettings) -> None:
+    """They are not in OpenSSL's list, which stayed at its default: TLS 1.2 with suites that nobody had named."""
+    settings = attrs.evolve(server, ciphers=("TLS_AES_256_GCM_SHA384",))
+    assert meet(settings, client_context()).transport.established
+    old = client_context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert_refused(meet(settings, old))
+    with pytest.raises(ListenerError, match=r"ciphers: all are of TLS 1\.3"):
+        build_context(attrs.evolve(settings, tls_versions=("tlsv1.2",)))
+
+
 @pytest.mark.parametrize("tls", ["tlsv1.2", "tlsv1.3"])
 def test_client_certificate_required(strict: TlsSettings, authority: Authority, tls: str) -> None:
     settings = attrs.evolve(strict, tls_versions=(tls,))

@@ -183,6 +183,14 @@ async def test_a_client_identifier_above_max_clientid_len_is_refused(broker: Tes
     await broker.client("x" * 23, version=version)
 
 
+@config(mqtt={"max_clientid_len": 23})
+async def test_max_clientid_len_counts_bytes(broker: TestBroker) -> None:
+    """[MQTT-3.1.3-5] counts bytes in UTF-8, and so does EMQX; ours were characters."""
+    await broker.client("\u00fc" * 11)
+    with pytest.raises(Refused, match="CLIENT_IDENTIFIER_NOT_VALID"):
+        await broker.client("\u00fc" * 12)
+
+
 @both_families
 @zone(use_username_as_clientid=True)
 async def test_the_username_can_be_the_client_identifier(broker: TestBroker, version: int) -> None:

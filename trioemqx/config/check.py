@@ -19,6 +19,7 @@ Problem = tuple[str, str]
 
 _OLD_TLS = ("tlsv1.1", "tlsv1")
 _FILES = ("keyfile", "certfile", "cacertfile", "dhfile")
+_ABOUT_CLIENTS = ("enable_crl_check", "partial_chain", "verify_peer_ext_key_usage")
 _ANY_HOST = ("0.0.0.0", "::")
 
 
@@ -36,6 +37,7 @@ def check(config: Config) -> tuple[list[ConfigError], list[str]]:
         warnings += _doubts(listener, key)
     for name, zone in config.zones.items():
         problems += _zone(zone, f"zone.{name}")
+        warnings += _zone_doubts(config, zone, f"zone.{name}")
     return [error(config, key, text) for key, text in problems], warnings
 
 
@@ -135,10 +137,22 @@ def _doubts(listener: ListenerConfig, key: str) -> Iterator[str]:
         yield f"{key}.tls_versions: {', '.join(old)} is broken and no longer safe"
     if listener.enable_ocsp_stapling:
         yield f"{key}.enable_ocsp_stapling: has no effect, clients get no stapled answer"
+    if listener.tls and not listener.reuse_sessions and any(name != "tlsv1.3" for name in listener.tls_versions):
+        yield f"{key}.reuse_sessions: holds for tlsv1.3 only, clients of older versions can resume sessions"
+    if listener.tls and listener.verify == "verify_none":
+        for setting in _ABOUT_CLIENTS:
+            if getattr(listener, setting) not in (False, "false", ()):
+                yield f'{key}.{setting}: has no effect without verify = "verify_peer"'
     if not listener.tls and not listener.proxy_protocol:
         for setting in ("peer_cert_as_username", "peer_cert_as_clientid"):
             if getattr(listener, setting):
                 yield f"{key}.{setting}: has no effect without proxy_protocol"
+
+
+def _zone_doubts(config: Config, zone: ZoneConfig, key: str) -> Iterator[str]:
+    banning = config.security.profile == "hardened" if zone.enable_ban is None else zone.enable_ban
+    if zone.enable_flapping_detect and not banning:
+        yield f"{key}.enable_flapping_detect: has no effect without enable_ban"
 
 
 def _zone(zone: ZoneConfig, key: str) -> Iterator[Problem]:

@@ -139,7 +139,8 @@ class ListenerConfig:
     ciphers: tuple[str, ...] = setting(
         words(),
         (),
-        "Cipher suites in OpenSSL's names; unset takes OpenSSL's own choice.",
+        "Cipher suites of TLS 1.2 and older in OpenSSL's names; unset takes OpenSSL's own choice. Those of TLS 1.3 are "
+        "all offered; a list that names only such ones leaves the older versions out.",
         only=TLS,
         example="TLS_AES_256_GCM_SHA384,ECDHE-RSA-AES256-GCM-SHA384",
     )
@@ -169,7 +170,13 @@ class ListenerConfig:
         words(), (), "Extended key usages a client certificate must have.", only=TLS, example="clientAuth"
     )
     secure_renegotiate: bool | None = unused("OpenSSL always renegotiates securely.", only=TLS, example=True)
-    reuse_sessions: bool = setting(flag, True, "Let clients resume TLS sessions.", only=TLS)
+    reuse_sessions: bool = setting(
+        flag,
+        True,
+        "Let clients resume TLS sessions; off holds for tlsv1.3, since Python cannot keep OpenSSL from remembering "
+        "those of older versions.",
+        only=TLS,
+    )
     honor_cipher_order: bool = setting(flag, True, "The server's order of cipher suites decides.", only=TLS)
     log_level: str | None = unused("Log level of Erlang's TLS.", only=TLS, example="notice")
     gc_after_handshake: bool | None = unused(only=TLS, example=False)

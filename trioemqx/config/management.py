@@ -67,7 +67,7 @@ class HttpsListenerConfig(HttpListenerConfig):
     ciphers: tuple[str, ...] = setting(
         words(),
         (),
-        "Cipher names of OpenSSL for TLS 1.2; () is the library's choice.",
+        "Cipher names of OpenSSL for TLS 1.2; () is the library's choice. Names of TLS 1.3 alone leave out TLS 1.2.",
         apply="restart",
         example="ECDHE-ECDSA-AES256-GCM-SHA384",
     )

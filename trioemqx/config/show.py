@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, Final
@@ -126,7 +127,11 @@ def _origin_text(found: Origin, path: Path, setting: Setting | None) -> str:
     if found.below is UNSET or found.layer == "file":
         return words
     secret = setting.secret if setting is not None else _sounds_secret(path)
-    return f"{words}; file says {HIDDEN if secret else masked(found.below, path)}"
+    if secret:
+        return f"{words}; file says {HIDDEN}"
+    shown = masked(found.below, path)
+    below = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
+    return f"{words}; file says {below}"
 
 
 def diff(old: Config, new: Config) -> list[Change]:

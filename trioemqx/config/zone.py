@@ -40,7 +40,7 @@ class MqttConfig:
     """Capabilities for all zones that do not set their own. Sizes are bytes."""
 
     max_packet_size: int = setting(_PACKET, 1024**2, "Largest packet in, and announced to MQTT 5 clients.")
-    max_clientid_len: int = setting(_CLIENTID, 65535, "Longest client identifier.", example=65535)
+    max_clientid_len: int = setting(_CLIENTID, 65535, "Longest client identifier, in bytes.", example=65535)
     max_topic_levels: int = setting(_LEVELS, 128, "Most levels of a topic or filter; 0 = unlimited.")
     max_topic_length: int = setting(_TOPIC, 4096, "Longest topic or filter, in bytes.", added=True)
     max_qos_allowed: int = setting(_QOS, 2, "Highest QoS for publishing and subscribing.")

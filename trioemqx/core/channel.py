@@ -268,7 +268,10 @@ class Channel:
     # -- bytes out ---------------------------------------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:
-        """Put one packet of ours into the outbox; messages go there through the session."""
+        """Put one packet of ours into the outbox; messages go there through the session. After a DISCONNECT nothing
+        goes any more, though a hook caused it halfway through a packet [MQTT-3.14.4-1]."""
+        if self.closing:
+            return
         self.out.put(frame)
         session = self.session
         if session is not None:

@@ -64,7 +64,8 @@ class Registry:
     # -- opening -----------------------------------------------------------------------------------------------------
 
     def open(self, channel: Channel, info: ClientInfo) -> tuple[Session, bool]:
-        """Give the channel its session; True when an existing one is resumed [MQTT-3.1.2-4..6].
+        """Give the channel its session; True when an existing one is resumed [MQTT-3.1.2-4..6]. The session may have
+        `ended` already: a hook has kicked the client.
 
         A session belongs to one user: another user name with the same client identifier gets a new one, as with clean
         start, so that nobody reads what was queued for somebody else.
@@ -75,7 +76,8 @@ class Registry:
             old = self.sessions.get(info.clientid)
         if old is not None and not info.clean_start and old.info.username == info.username:
             self._take_over(old, channel, info)
-            self._record(old)
+            if not old.ended:
+                self._record(old)
             return old, True
         if old is not None:
             self._discard(old)
@@ -114,12 +116,14 @@ class Registry:
         if hooks.session_resumed:
             hooks.notify(hooks.session_resumed, "session_resumed", info, session)
         old = session.channel
-        if old is not None:
+        if old is not None and not session.ended:
             metrics.session_takeovered += 1
             if hooks.session_takeovered:
                 hooks.notify(hooks.session_takeovered, "session_takeovered", old.info, session)
             self._part(old, SESSION_TAKEN_OVER, "takeovered", self.client_disconnect_takeovered)
             self._will_of_old(old, session.expiry_interval == 0)
+        if session.ended:  # a hook has kicked the client
+            return
         self._remount(session, info)
         session.attach(channel, info)
         channel.walks = session.walks
@@ -133,6 +137,7 @@ class Registry:
 
     def _discard(self, session: Session) -> None:
         """A clean start (or another user) throws the old session away."""
+        session.ended = True
         hooks = self.broker.hooks
         old = session.channel
         self.broker.metrics.session_discarded += 1
@@ -190,12 +195,12 @@ class Registry:
             return name
         channel.session = None
         channel.walks = None
-        self._tell_disconnected(channel, name)
         session.detach()
         session.disconnected_at = self.broker.now_ms
+        self._tell_disconnected(channel, name)
         will = channel.will
         channel.will = None
-        if session.expiry_interval == 0:
+        if session.expiry_interval == 0 or session.ended:  # by a hook
             if will is not None:
                 self.broker.fire_will(channel.info, will)
             self.terminate(session, name)
@@ -255,7 +260,11 @@ class Registry:
         return len(due) >= limit
 
     def terminate(self, session: Session, reason: str) -> None:
-        """The session ends for good: subscriptions, timers and its name go; shared messages go to other members."""
+        """The session ends for good: subscriptions, timers and its name go; shared messages go to other members. Doing
+        it again changes nothing."""
+        if session.ended:
+            return
+        session.ended = True
         self._tell_end(session, reason)
         metrics = self.broker.metrics
         metrics.session_terminated += 1
@@ -283,7 +292,7 @@ class Registry:
     def kick(self, clientid: str) -> bool:
         """End a client and its session at once (API, ban): DISCONNECT 0x98, the will is published without its delay."""
         session = self.sessions.get(clientid)
-        if session is None:
+        if session is None or session.ended:
             return False
         channel = session.channel
         will = session.will if channel is None else channel.will

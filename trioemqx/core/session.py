@@ -45,6 +45,7 @@ class Session(Sender):
         "backlog",
         "channel",
         "disconnected_at",
+        "ended",
         "expires_at",
         "expiry_interval",
         "inflight",
@@ -79,6 +80,8 @@ class Session(Sender):
         self.expires_at = 0.0
         self.disconnected_at = 0
         self.channel: Channel | None = None
+        self.ended = False
+        """The session is over for good; hooks that hear of it cannot end it once more."""
         self.waiting = False
         """The session has outlived its connection."""
         self.last_traffic: Traffic | None = None
@@ -383,6 +386,8 @@ class Session(Sender):
             metrics.packets_pubrec_inuse += 1
             return 0
         self._acked(delivery, properties)
+        if self.inflight.get(packet_id) is not delivery:  # a hook has kicked the client
+            return -1
         if code >= FAILURES:
             self._finish(packet_id)
             self.pull()
@@ -442,12 +447,15 @@ class Session(Sender):
         if journal is not None:
             delivery.packet_id = packet_id
             journal.sending(self, delivery)
-        if self._transmit(delivery, packet_id, False):
-            delivery.state = SENT
-            delivery.sent_at = delivery.first_at = self.broker.now
-            self.inflight[packet_id] = delivery
-        elif journal is not None:
-            journal.finished(delivery)
+        delivery.state = SENT
+        delivery.sent_at = delivery.first_at = self.broker.now
+        self.inflight[packet_id] = (
+            delivery  # first: hooks of the transmission may publish to this client [MQTT-4.9.0-2]
+        )
+        if not self._transmit(delivery, packet_id, False):
+            self.inflight.pop(packet_id, None)
+            if journal is not None:
+                journal.finished(delivery)
 
     def _send_again(self, packet_id: int) -> None:
         """Repeat the PUBLISH with DUP=1 [MQTT-3.3.1-1], or the PUBREL, of an unfinished exchange."""

@@ -140,6 +140,10 @@ def _set_ciphers(context: ssl.SSLContext, settings: TlsSettings) -> None:
         _set_psk(context, settings)
     # TLS 1.3 suites are not chosen by this list in OpenSSL; all of them are sound.
     names = [name for name in settings.ciphers or settings.psk_ciphers if not name.startswith("TLS_")]
+    if settings.ciphers and not names:  # no suite of an older version was named, so none may be offered
+        if context.maximum_version < ssl.TLSVersion.TLSv1_3:
+            raise ListenerError("ciphers: all are of TLS 1.3, which tls_versions leaves out")
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
     old = context.minimum_version < ssl.TLSVersion.TLSv1_2
     if not names and not old:
         return

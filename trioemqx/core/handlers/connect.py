@@ -184,7 +184,7 @@ def _check_packet(channel: Channel, packet: Connect) -> int:
         return CLIENT_IDENTIFIER_NOT_VALID
     if not packet.clientid and packet.proto_ver == 3:  # MQTT 3.1 has no empty identifiers
         return CLIENT_IDENTIFIER_NOT_VALID
-    if len(packet.clientid) > zone.max_clientid_len:
+    if len(packet.clientid.encode("utf-8", "surrogatepass")) > zone.max_clientid_len:
         return CLIENT_IDENTIFIER_NOT_VALID
     properties = packet.properties
     if properties is not None:
@@ -261,6 +261,9 @@ def _open(channel: Channel, auth: Properties | None) -> None:
     channel.will = _will(channel, packet.will)
     channel.open_gates()
     session, present = broker.registry.open(channel, info)
+    if session.ended:  # a hook has kicked the client
+        channel.close(0, "kicked")
+        return
     channel.session = session
     channel.began = not present
     channel.state = CONNECTED
