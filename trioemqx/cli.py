@@ -25,7 +25,7 @@ from trioemqx.config.errors import ConfigErrors
 from trioemqx.config.load import load_with_saved
 from trioemqx.config.model import Config
 from trioemqx.config.show import show, unknown
-from trioemqx.ctl import DEFAULT_FILE, ctl
+from trioemqx.ctl import DEFAULT_FILE, SOCKET, CtlError, ask, ctl
 from trioemqx.errors import ConfigError, ListenerError
 from trioemqx.scaffold import plugin
 from trioemqx.services.logs import LogHandle, LogSettings, setup
@@ -107,20 +107,40 @@ def stop(path: Path | None) -> None:
     pid_file = Path(_load(path).node.data_dir) / PID_FILE
     pid = _running(pid_file)
     if pid is None:
-        click.echo("trioemqx: not running", err=True)
-        sys.exit(NOT_RUNNING)
+        _fail_not_running("not running")
     try:
         os.kill(pid, signal.SIGTERM)
     except OSError as error:
-        click.echo(f"trioemqx: process {pid} cannot be told to stop: {error.strerror}", err=True)
-        sys.exit(NOT_RUNNING)
+        _fail_not_running(f"process {pid} cannot be told to stop: {error.strerror}")
     deadline = time.monotonic() + STOP_SECONDS
     while _running(pid_file) == pid:
         if time.monotonic() > deadline:
-            click.echo(f"trioemqx: process {pid} has not ended within {STOP_SECONDS} s", err=True)
-            sys.exit(NOT_RUNNING)
+            _fail_not_running(f"process {pid} has not ended within {STOP_SECONDS} s")
         time.sleep(0.05)
     click.echo("ok")
+
+
+@main.command()
+@_config_option
+def ping(path: Path | None) -> None:
+    """Print pong when the broker that runs with this configuration answers; exit code 1 when it does not."""
+    try:
+        code = ask(Path(_load(path).node.data_dir) / SOCKET, ["status"], lambda lines: None)
+    except CtlError as error:
+        _fail_not_running(f"the broker does not answer: {error}")
+    if code != 0:
+        _fail_not_running("the broker does not answer")
+    click.echo("pong")
+
+
+@main.command()
+@_config_option
+def pid(path: Path | None) -> None:
+    """Print the process identifier of the broker that runs with this configuration; exit code 1 when none does."""
+    found = _running(Path(_load(path).node.data_dir) / PID_FILE)
+    if found is None:
+        _fail_not_running("not running")
+    click.echo(found)
 
 
 @main.command()
@@ -204,6 +224,11 @@ def config_check(path: Path | None, as_json: bool) -> None:
     sys.exit(BAD_CONFIG if problems else 0)
 
 
+# What EMQX calls them.
+main.add_command(start, "foreground")
+main.add_command(config_check, "check_conf")
+
+
 @config.command("show")
 @_config_option
 @click.option("--origin", is_flag=True, help="Say where each value was set.")
@@ -254,6 +279,11 @@ def _fail(lines: list[str]) -> NoReturn:
     for line in lines:
         click.echo(f"trioemqx: {line}", err=True)
     sys.exit(BAD_CONFIG)
+
+
+def _fail_not_running(text: str) -> NoReturn:
+    click.echo(f"trioemqx: {text}", err=True)
+    sys.exit(NOT_RUNNING)
 
 
 @contextmanager

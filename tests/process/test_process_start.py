@@ -118,6 +118,19 @@ def test_stop_waits_for_the_end_and_prints_ok(start):
     assert command("stop", "-c", "broker.toml", cwd=broker.folder, code=1).stderr == "trioemqx: not running\n"
 
 
+def test_emqx_s_commands_for_scripts(start):
+    broker = start()
+
+    assert command("ping", "-c", "broker.toml", cwd=broker.folder).stdout == "pong\n"
+    assert int(command("pid", "-c", "broker.toml", cwd=broker.folder).stdout) == broker.process.pid
+    assert command("check_conf", "-c", "broker.toml", cwd=broker.folder).stdout
+
+    assert broker.stop() == 0
+    answer = command("ping", "-c", "broker.toml", cwd=broker.folder, code=1)
+    assert (answer.stdout, answer.stderr) == ("", "trioemqx: the broker does not answer: node_is_not_running!\n")
+    assert command("pid", "-c", "broker.toml", cwd=broker.folder, code=1).stderr == "trioemqx: not running\n"
+
+
 def test_a_data_directory_that_cannot_be_made_is_one_line_and_78(launch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     broker = launch(OPEN + f'node.data_dir = "{tmp_path}/file/data"\n' + TCP)
