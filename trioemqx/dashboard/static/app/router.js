@@ -77,9 +77,11 @@ export const DETAILS = { clients: 'client', nodes: 'node', rules: 'rule', plugin
 
 const PAGES = new Map(GROUPS.flatMap(([, pages]) => pages.map((page) => [page[0], page])));
 
-/** {name, title (string key), load()} of the page of a route; the overview for an address that is none. */
+const NOWHERE = [null, 'shell.nowhere', 'nowhere'];
+
+/** {name, title (string key), load()} of the page of a route; the overview where the address names none. */
 export function pageOf({ path }) {
-  const [name, title, file] = PAGES.get(path[0]) ?? PAGES.get('overview');
+  const [name, title, file] = PAGES.get(path[0] ?? 'overview') ?? NOWHERE;
   const wanted = path.length > 1 && DETAILS[path[0]] ? DETAILS[path[0]] : file;
   return { name, title, file: wanted, load: () => import(`./pages/${wanted}.js`) };
 }

@@ -3,11 +3,12 @@ import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { link, go } from '../router.js';
-import { bytes, duration } from '../format.js';
+import { bytes, duration, short } from '../format.js';
 import { Tabs } from '../components/tabs.js';
 import { Table, Refresh } from '../components/table.js';
 import { Ago, Badge, Card, EmptyState, ErrorBox, Facts, Loaded, Num, PageHead } from '../components/states.js';
 import { Copyable } from '../components/copyable.js';
+import { Gone } from '../components/gone.js';
 import { Form } from '../components/form.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
@@ -86,12 +87,12 @@ export default function Client({ path: [, id] }) {
       ${row && html`<button class="btn danger" data-kick onClick=${() => kick(row, () => go(['clients']))}>${row.connected ? t('clients.kick') : t('clients.drop')}</button>`}
     <//>
     ${asked.error && html`<${ErrorBox} error=${asked.error} retry=${asked.reload} />`}
-    ${gone && html`<div class="table-box"><${EmptyState} icon="plug" title=${t('client.gone')}><a href=${link(['clients'])}>${t('nav.clients')}</a><//></div>`}
+    ${gone && html`<${Gone} icon="plug" title=${t('client.gone')} text=${t('client.goneHint')} to=${['clients']} label=${t('nav.clients')} />`}
     ${row && html`<${Tabs} tabs=${[
       ['overview', t('client.overview'), () => html`<${Overview} row=${row} />`],
-      ['subscriptions', `${t('client.subscriptions')} (${row.subscriptions_cnt})`, () => html`<${Subscriptions} id=${id} />`],
-      ['queue', `${t('client.queue')} (${row.mqueue_len})`, () => html`<${Queue} id=${id} />`],
-      ['inflight', `${t('client.inflight')} (${row.inflight})`, () => html`<${Inflight} id=${id} />`],
+      ['subscriptions', `${t('client.subscriptions')} (${short(row.subscriptions_cnt)})`, () => html`<${Subscriptions} id=${id} />`],
+      ['queue', `${t('client.queue')} (${short(row.mqueue_len)})`, () => html`<${Queue} id=${id} />`],
+      ['inflight', `${t('client.inflight')} (${short(row.inflight)})`, () => html`<${Inflight} id=${id} />`],
       ['acl', t('client.acl'), () => html`<${AclCache} id=${id} />`],
     ]} />`}
     ${!asked.data && !asked.error && html`<${Loaded} of=${asked} lines=${8} />`}`;

@@ -1,6 +1,7 @@
 // Every setting: its value, where it comes from, its default; and what was saved here in place of the file.
 import { html, useMemo, useState } from '../lib.js';
 import { api, url, useApi } from '../api.js';
+import { full } from '../format.js';
 import { route } from '../router.js';
 import { has, language, LANGUAGES, said, setLanguage, t } from '../i18n.js';
 import { setTheme, theme, THEMES } from '../theme.js';
@@ -66,7 +67,7 @@ function Keys() {
       { label: t('settings.origin'), value: (row) => html`<span title=${row.where}><${Badge} kind=${KINDS[row.origin]}>${has(`origin.${row.origin}`) ? t(`origin.${row.origin}`) : row.origin}<//></span>${row.pending && html` <${Badge} kind="warn">${t('settings.pending')}<//>`}` },
       { value: (row) => row.fixed ? html`<span class="muted" title=${t('settings.fixedWhy')}>${t('settings.fixed')}</span>` : html`<button class="btn small" onClick=${() => setEdited(row)}>${t('action.edit')}</button>${row.origin === 'saved' && html`<button class="btn small ghost" onClick=${() => forget(row)}>${t('settings.forget')}</button>`}` },
     ]} empty=${html`<${EmptyState} icon="search" title=${t('table.nothing')} />`} />
-    ${rows.length > shown && html`<p class="more"><button class="btn" onClick=${() => setShown(shown + STEP)}>${t('settings.more', { count: rows.length - shown })}</button></p>`}`}<//>
+    ${rows.length > shown && html`<p class="more"><button class="btn" onClick=${() => setShown(shown + STEP)}>${t('settings.more', { count: full(rows.length - shown) })}</button></p>`}`}<//>
     ${edited && html`<${Edit} row=${edited} onClose=${() => setEdited(null)} reload=${configs.reload} />`}`;
 }
 

@@ -65,6 +65,7 @@ export const broker = {
   'nodes.note': ['The nodes of this cluster.', '集群中的节点。'],
   'nodes.connections': ['Connections', '连接数'],
   'nodes.memory': ['Memory used', '已用内存'],
+  'nodes.gone': ['No node of this name is in the cluster', '集群中没有此节点'],
   'nodes.basics': ['The node', '节点信息'],
   'nodes.metricsOf': ['All counters', '全部计数'],
 
@@ -104,6 +105,7 @@ export const broker = {
   'client.inflight': ['Inflight', '飞行窗口'],
   'client.acl': ['ACL cache', 'ACL 缓存'],
   'client.gone': ['This client is not here', '此客户端不存在'],
+  'client.goneHint': ['It has disconnected, and its session has ended with it. This page shows it again when it comes back.', '客户端已断开且会话已结束；重新连接后将再次显示。'],
   'client.cleanStart': ['Clean start', '清除会话'],
   'client.expiry': ['Session expiry', '会话过期时间'],
   'client.zone': ['Zone', 'Zone'],

@@ -46,6 +46,8 @@ export const common = {
   'shell.connectingNote': ['Waiting for the first figures', '正在等待数据'],
   'shell.lostNote': ['The connection for live figures is lost; it is tried again', '实时数据连接已断开，正在重试'],
   'shell.crashed': ['This page has crashed. The others still work.', '此页面出现错误，其他页面仍可使用。'],
+  'shell.nowhere': ['There is no such page', '页面不存在'],
+  'shell.nowhereHint': ['The address may be mistyped, or of another version. Choose a page in the menu.', '地址可能有误或来自其他版本，请从菜单中选择页面。'],
   'shell.noPage': ['This page could not be loaded. Is the broker still there?', '无法加载此页面，服务是否仍在运行？'],
 
   'state.empty': ['Nothing here yet', '暂无数据'],
@@ -103,6 +105,7 @@ export const common = {
   'error.http': ['The broker answered with HTTP {status}', '服务返回 HTTP {status}'],
   'hint.network': ['Check that it runs and that this computer reaches it, then try again.', '请确认服务正在运行且网络可达，然后重试。'],
   'hint.http403': ['This session may not do that. Reload the page, or log in again.', '当前会话无权执行此操作，请刷新页面或重新登录。'],
+  'hint.http414': ['The name is too long for an address. A filter with + or # finds it, and a ban disconnects a client of any name.', '名称过长，无法放入请求地址。可使用含 + 或 # 的过滤器，或通过黑名单断开任意名称的客户端。'],
   'hint.http404': ['It may be gone by now, or what provides it is not loaded.', '可能已不存在，或提供该功能的插件/模块未加载。'],
   'hint.http429': ['Too many attempts. Wait a minute.', '尝试次数过多，请等待一分钟。'],
   'hint.http503': ['The broker is busy or is going down. Try again shortly.', '服务繁忙或正在关闭，请稍后重试。'],
@@ -149,6 +152,7 @@ export const common = {
   'login.old': ['Password now', '当前密码'],
   'login.fresh': ['New password', '新密码'],
   'login.again': ['New password again', '再次输入新密码'],
+  'login.ended': ['You have been logged out: the session has ended, or the broker has started anew.', '会话已结束或服务已重启，请重新登录。'],
   'login.differ': ['The two new passwords differ', '两次输入的新密码不一致'],
   'login.changed': ['The password is changed', '密码已修改'],
 };

@@ -18,6 +18,7 @@ export const rules = {
   'rules.deleteTitle': ['Delete this rule?', '删除此规则？'],
   'rules.deleteText': ['{id} stops at once, and its figures are lost.', '{id} 将立即停止，统计数据一并删除。'],
 
+  'rule.gone': ['This rule is not here any more', '此规则已不存在'],
   'rule.test': ['Try it', '测试'],
   'rule.run': ['Run', '运行'],
   'rule.context': ['Sample', '测试数据'],

@@ -10,8 +10,6 @@ export const system = {
   'tm.in': ['In', '流入'],
   'tm.out': ['Out', '流出'],
   'tm.dropped': ['Dropped', '丢弃'],
-  'tm.qosIn': ['In by QoS 0 · 1 · 2', '流入 QoS 0 · 1 · 2'],
-  'tm.qosOut': ['Out by QoS 0 · 1 · 2', '流出 QoS 0 · 1 · 2'],
   'tm.none': ['No topic is measured', '没有监控主题'],
   'tm.noneHint': ['Measure the topics that matter to you: messages in, out and dropped, by QoS.', '监控重要主题的流入、流出与丢弃消息数。'],
   'tm.remove': ['Stop measuring', '取消监控'],
