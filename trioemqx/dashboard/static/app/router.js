@@ -10,6 +10,7 @@ function parse() {
 /** {path: ['clients', 'id'], query: {…}} of the address, decoded. */
 export const route = store(parse());
 addEventListener('hashchange', () => route.set(parse()));
+addEventListener('popstate', () => route.set(parse()));
 
 /** The address of a page: link(['clients', id], {tab: 'queue'}). Values that are empty are left out. */
 export function link(path, query = {}) {
@@ -20,10 +21,13 @@ export function link(path, query = {}) {
 /** Go there. */
 export const go = (path, query) => { location.hash = link(path, query); };
 
-/** Change some of the query of the page that is shown, without a new entry in the browser's history. */
-export function setQuery(changes) {
+/** Change some of the query of the page that is shown. What is typed makes no new entry in the browser's history; a `step`, such as the
+ *  next page of a list, does, so that one goes back to the one before. */
+export function setQuery(changes, { step = false } = {}) {
   const { path, query } = route.get();
-  history.replaceState(null, '', link(path, { ...query, ...changes }));
+  const to = link(path, { ...query, ...changes });
+  if (step) history.pushState(null, '', to);
+  else history.replaceState(null, '', to);
   route.set(parse());
 }
 

@@ -45,7 +45,7 @@ export const Loaded = ({ of, lines, children }) => html`
 export const Badge = ({ kind = '', children }) => html`<span class="badge ${kind}">${children}</span>`;
 
 /** A number that stays readable at ten million; all digits on hover. */
-export const Num = ({ value }) => html`<span title=${full(value)}>${short(value)}</span>`;
+export const Num = ({ value }) => html`<span class="nowrap" title=${full(value)}>${short(value)}</span>`;
 
 /** How long ago, with the exact time on hover. */
 export const Ago = ({ value }) => html`<time title=${time(value)}>${ago(value)}</time>`;

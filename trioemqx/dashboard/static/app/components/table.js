@@ -63,7 +63,7 @@ export function Pager({ meta, shown }) {
   const known = meta.count >= 0;
   const more = meta.hasnext ?? (known && page * meta.limit < meta.count);
   const first = (page - 1) * meta.limit + 1;
-  const move = (to) => setQuery({ _page: to > 1 ? to : '' });
+  const move = (to) => setQuery({ _page: to > 1 ? to : '' }, { step: true });
   return html`<div class="pager">
     <span class="muted" title=${known ? full(meta.count) : ''}>${shown ? t(known ? 'table.range' : 'table.rangeOpen', { first: full(first), last: full(first + shown - 1), count: short(meta.count) }) : ''}</span>
     <div class="grow" />

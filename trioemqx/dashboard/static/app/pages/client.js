@@ -32,7 +32,7 @@ const Overview = ({ row }) => html`<div class="stack">
       [t('client.awaiting'), of(row.awaiting_rel, row.max_awaiting_rel)], [t('client.droppedMessages'), html`<${Num} value=${row.mqueue_dropped} />`]]} /><//>
   </div>
   <${Card} title=${t('client.traffic')} flush><${Table} label=${t('client.traffic')} rows=${[['recv', t('client.received')], ['send', t('client.delivered')]]} columns=${[
-    { label: ' ', value: ([, name]) => html`<b>${name}</b>`, className: 'lead' },
+    { label: t('client.way'), value: ([, name]) => html`<b>${name}</b>`, className: 'lead' },
     { label: t('client.packets'), className: 'num', value: ([way]) => html`<${Num} value=${row[`${way}_pkt`]} />` },
     { label: t('client.messages'), className: 'num', value: ([way]) => html`<${Num} value=${row[`${way}_msg`]} />` },
     ...[0, 1, 2].map((qos) => ({ label: `QoS ${qos}`, className: 'num', value: ([way]) => html`<${Num} value=${row[`${way}_msg.qos${qos}`]} />` })),

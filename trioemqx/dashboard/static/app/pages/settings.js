@@ -41,7 +41,7 @@ function Edit({ row, onClose, reload }) {
   return html`<${Dialog} title=${html`<span class="mono">${row.key}</span>`} onClose=${onClose}>
     ${row.origin === 'environment' && html`<${Notice} kind="warn">${t('settings.environmentWins')}<//>`}
     <p class="muted above">${t('settings.defaultIs', { value: text(row.default) })} ${row.live === false ? t('settings.restart') : t('settings.live')}</p>
-    <${Form} values=${{ value: row.value }} submit=${t('action.save')} onCancel=${onClose} onSubmit=${save} fields=${[{ name: 'value', label: t('settings.value'), kind: options ? 'select' : kindOf(row), options, help: said(row.description), unit: said(row.unit), autofocus: true }]} />
+    <${Form} values=${{ value: row.value }} submit=${t('action.save')} onCancel=${onClose} onSubmit=${save} fields=${[{ name: 'value', label: t('settings.value'), kind: options ? 'select' : kindOf(row), options, help: said(row.description), unit: typeof row.value === 'number' ? said(row.unit) : '', autofocus: true }]} />
   <//>`;
 }
 

@@ -15,7 +15,7 @@ import { NeedsModule, notLoaded } from '../components/needs.js';
 const Pair = ({ metrics, name }) => html`<span class="nowrap"><${Num} value=${metrics[`${name}.count`]} /> <span class="muted">${short(metrics[`${name}.rate`])}/s</span></span>`;
 /** All of one way, and below it the same by QoS. */
 const Way = ({ metrics, way }) => html`<div class="way"><${Pair} metrics=${metrics} name="messages.${way}" />
-  <div class="muted">${[0, 1, 2].map((qos) => html`<span class="nowrap">QoS ${qos} <${Num} value=${metrics[`messages.qos${qos}.${way}.count`]} /></span> `)}</div></div>`;
+  <div class="muted">${[0, 1, 2].map((qos) => html`<span class="nowrap">QoS ${qos} <${Num} value=${metrics[`messages.qos${qos}.${way}.count`]} /></span>`)}</div></div>`;
 
 export default function TopicMetrics({ query }) {
   const list = useApi('topic-metrics', null, { every: 5 });

@@ -97,6 +97,7 @@ export const broker = {
   'client.connection': ['Connection', '连接'],
   'client.session': ['Session', '会话'],
   'client.traffic': ['Traffic', '流量'],
+  'client.way': ['Direction', '方向'],
   'client.received': ['Received from the client', '来自客户端'],
   'client.delivered': ['Sent to the client', '发往客户端'],
   'client.overview': ['Overview', '概览'],

@@ -15,6 +15,7 @@ export const tools = {
   'tool.failed': ['Failed', '失败'],
   'tool.closed': ['Closed', '已断开'],
   'tool.byServer': ['The broker closed the connection, reason code {code}', '服务端断开连接，原因码 {code}'],
+  'tool.connections': ['Connections of this browser', '此浏览器的连接'],
   'tool.tooMany': ['At most {most} connections', '最多 {most} 个连接'],
   'tool.host': ['Host', '主机'],
   'tool.port': ['Port', '端口'],
