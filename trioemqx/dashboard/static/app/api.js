@@ -15,11 +15,12 @@ export function useToken(token, lost, stale) { csrf = token; if (lost) onLost = 
 /** What the API refused: `status` (HTTP), `code` (EMQX's), `message`, and `hint`, what to do about it. */
 export class ApiError extends Error {
   constructor(status, code, message, reason) {
-    super(message || t('error.http', { status }));
-    this.status = status;
+    const tooLong = status === 414 || status === 431;
+    super(message || (tooLong ? t('error.tooLong') : t('error.http', { status })));
+    this.status = tooLong ? 414 : status;
     this.code = code;
     this.reason = reason && reason !== message ? reason : '';
-    this.hint = has(`hint.${code}`) ? t(`hint.${code}`) : has(`hint.http${status}`) ? t(`hint.http${status}`) : '';
+    this.hint = has(`hint.${code}`) ? t(`hint.${code}`) : has(`hint.http${this.status}`) ? t(`hint.http${this.status}`) : '';
   }
 }
 
