@@ -132,14 +132,15 @@ async def test_back_is_the_page_of_the_list_before(dashboard: Page, broker: Test
 
 
 async def test_a_client_whose_name_means_something_in_an_address(dashboard: Page, broker: TestBroker) -> None:
-    for name in ("..", ".", "a/b?c#d", "%2E%2E%25"):
-        client = await broker.client(name)
+    clients = {name: await broker.client(name) for name in ("..", ".", "a/b?c#d", "%2E%2E%25")}
+    for name, client in clients.items():
         await dashboard.visit("clients")
         await dashboard.click(f'td.lead a[title="{name}"]')
         await dashboard.wait("[role=tabpanel] .facts")
         await dashboard.click("[data-kick]")
         await dashboard.press("Enter")
         await client.closed()
+        await dashboard.wait("h1:text-is('Clients')")
 
 
 async def test_figures_of_a_large_broker_fit(dashboard: Page, broker: TestBroker) -> None:
