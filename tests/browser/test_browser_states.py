@@ -36,6 +36,11 @@ SHORT: Final = """async () => {
   return [short(999999), short(12345678), short(2e6), bytes(2 ** 41), milliseconds(1e6), duration(4019 * 86400 + 3600)];
 }"""
 
+WRONG: Final = """async () => {
+  const { wrong } = await import('./app/i18n.js');
+  return ['bad_topic', 'some_new_reason', 'Bad Arguments: {parse_error,<<"line 1: no FROM">>}', 'Not found.'].map(wrong);
+}"""
+
 
 async def only(page: Page, status: int) -> bool:
     """Whether the browser complained of nothing but answers with that status."""
@@ -55,6 +60,12 @@ async def test_a_refusal_is_said_in_words(dashboard: Page, status: int, words: s
         assert await dashboard.count("main .skeleton") == 0, path
     await dashboard.do("meddleNoMore")
     assert await only(dashboard, status)
+
+
+async def test_names_of_errors_are_shown_as_words(dashboard: Page) -> None:
+    await dashboard.visit("topics")
+    words = ["This topic is not valid", "Some new reason", "Parse error: line 1: no FROM", "Not found."]
+    assert await dashboard.evaluate(WRONG) == words
 
 
 async def test_a_broker_that_was_away_is_asked_again(dashboard: Page, broker: TestBroker) -> None:

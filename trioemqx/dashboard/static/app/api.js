@@ -20,7 +20,8 @@ export class ApiError extends Error {
     this.status = tooLong ? 414 : status;
     this.code = code;
     this.reason = reason && reason !== message ? reason : '';
-    this.hint = has(`hint.${code}`) ? t(`hint.${code}`) : has(`hint.http${this.status}`) ? t(`hint.http${this.status}`) : '';
+    const bug = code === 500 && status !== 500; // EMQX's word for other failures, too
+    this.hint = !bug && has(`hint.${code}`) ? t(`hint.${code}`) : has(`hint.http${this.status}`) ? t(`hint.http${this.status}`) : '';
   }
 }
 

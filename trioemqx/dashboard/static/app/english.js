@@ -35,11 +35,19 @@ export const ERRORS = {
 };
 
 const NAME = /^[a-z]+(_[a-z]+)+$/;
+const TERM = /^(?:Bad Arguments: )?\{([a-z]+(?:_[a-z]+)*),(.*)\}$/s; // Erlang's: {required_field_missing,url}
+const PAIR = /^\{(\w+),(.*)\}$/s;
+const BINARY = /<<"(.*?)">>/gs;
+
+/** A text with Erlang's texts in it as they are read. */
+export const withoutBinaries = (text) => text.replace(BINARY, '$1');
+
+const inWords = (name) => { const words = name.replaceAll('_', ' '); return words[0].toUpperCase() + words.slice(1); };
 
 /** An error in words. */
 export function inEnglish(text) {
   if (Object.hasOwn(ERRORS, text)) return ERRORS[text];
-  if (!NAME.test(text)) return text;
-  const words = text.replaceAll('_', ' ');
-  return words[0].toUpperCase() + words.slice(1);
+  const term = text.match(TERM);
+  if (term) return `${inWords(term[1])}: ${term[2].replace(PAIR, '$1, $2')}`;
+  return NAME.test(text) ? inWords(text) : text;
 }

@@ -1,6 +1,6 @@
 // Strings in English and Chinese. `t('clients.kick')`; the table is in strings/, one line a key.
 import { remembered, store } from './lib.js';
-import { inEnglish } from './english.js';
+import { inEnglish, withoutBinaries } from './english.js';
 import { inChinese, learnChinese } from './said.js';
 import { common } from './strings/common.js';
 import { broker } from './strings/broker.js';
@@ -49,4 +49,8 @@ export function said(text) {
 }
 
 /** An error of the API: as `said`, and its name in words. */
-export const wrong = (text) => (language.get() === 'en' && typeof text === 'string' ? inEnglish(text) : said(text));
+export function wrong(text) {
+  if (typeof text !== 'string') return said(text);
+  const plain = withoutBinaries(text);
+  return language.get() === 'en' ? inEnglish(plain) : said(plain);
+}

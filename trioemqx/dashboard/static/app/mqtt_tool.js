@@ -42,7 +42,7 @@ function keep(one, messages, way) {
 }
 
 /** What a thread says: the answer to a call, how the connection is, or what has arrived. */
-function heard(one, { call, result, status, error, code, received, skipped, messages }) {
+function heard(one, { call, result, status, error, code, silent, received, skipped, messages }) {
   if (call !== undefined) {
     const [resolve, reject] = one.calls.get(call);
     one.calls.delete(call);
@@ -52,6 +52,7 @@ function heard(one, { call, result, status, error, code, received, skipped, mess
     one.status = status;
     if (code !== undefined) one.error = t('tool.byServer', { code });
     else if (error !== undefined) one.error = error;
+    else if (silent && !one.error) one.error = t('tool.noAnswer');
     soon();
   } else {
     one.received += received;

@@ -10,6 +10,7 @@ let client = null;
 let batch = { received: 0, skipped: 0, messages: [] };
 let timer = null;
 let since = 0;
+let open = false; // whether the broker has answered this attempt
 
 function flush() {
   clearTimeout(timer);
@@ -38,9 +39,9 @@ const said = (status, more) => { flush(); postMessage({ status, ...more }); };
 const ACTS = {
   connect({ address, options }) {
     client = mqtt.connect(address, options);
-    client.on('connect', () => said('connected', { error: '' }));
+    client.on('connect', () => { open = true; said('connected', { error: '' }); });
     client.on('reconnect', () => said('connecting'));
-    client.on('close', () => said('connecting'));
+    client.on('close', () => { said('connecting', { silent: !open }); open = false; });
     client.on('error', (error) => said('failed', { error: error.message }));
     client.on('disconnect', (packet) => said('closed', { code: packet.reasonCode }));
     client.on('message', arrived);

@@ -74,7 +74,7 @@ function AclCache({ id }) {
       { label: t('client.access'), value: (row) => row.access },
       { label: t('client.result'), value: (row) => html`<${Badge} kind=${row.result === 'allow' ? 'ok' : 'danger'}>${row.result}<//>` },
       { label: t('clients.since'), value: (row) => html`<${Ago} value=${row.updated_time} />` },
-    ]} empty=${html`<${EmptyState} icon="key" title=${t('client.noAcl')} />`} />`}<//></div>`;
+    ]} empty=${html`<${EmptyState} icon="key" title=${t('client.noAcl')}>${t('client.noAclHint')}<//>`} />`}<//></div>`;
 }
 
 export default function Client({ path: [, id] }) {

@@ -45,10 +45,10 @@ export const common = {
   'shell.liveNote': ['Figures arrive each second', '每秒更新数据'],
   'shell.connectingNote': ['Waiting for the first figures', '正在等待数据'],
   'shell.lostNote': ['The connection for live figures is lost; it is tried again', '实时数据连接已断开，正在重试'],
-  'shell.crashed': ['This page has crashed. The others still work.', '此页面出现错误，其他页面仍可使用。'],
+  'shell.crashed': ['This page has crashed. Try it again; the others still work.', '此页面出现错误，请重试；其他页面仍可使用。'],
   'shell.nowhere': ['There is no such page', '页面不存在'],
   'shell.nowhereHint': ['The address may be mistyped, or of another version. Choose a page in the menu.', '地址可能有误或来自其他版本，请从菜单中选择页面。'],
-  'shell.noPage': ['This page could not be loaded. Is the broker still there?', '无法加载此页面，服务是否仍在运行？'],
+  'shell.noPage': ['This page could not be loaded. Check that the broker runs, then try again.', '无法加载此页面，请确认服务正在运行，然后重试。'],
 
   'state.empty': ['Nothing here yet', '暂无数据'],
   'state.loading': ['Loading', '加载中'],
@@ -87,7 +87,7 @@ export const common = {
   'table.autoNote': ['Refresh each 10 seconds', '每 10 秒刷新'],
   'table.search': ['Search', '搜索'],
 
-  'form.required': ['This is needed', '必填'],
+  'form.required': ['Fill this in', '此项必填'],
   'form.integer': ['A whole number is needed', '请输入整数'],
   'form.number': ['A number is needed', '请输入数字'],
   'form.min': ['At least {min}', '不能小于 {min}'],
@@ -154,6 +154,6 @@ export const common = {
   'login.fresh': ['New password', '新密码'],
   'login.again': ['New password again', '再次输入新密码'],
   'login.ended': ['You have been logged out: the session has ended, or the broker has started anew.', '会话已结束或服务已重启，请重新登录。'],
-  'login.differ': ['The two new passwords differ', '两次输入的新密码不一致'],
+  'login.differ': ['The two new passwords differ: type them again', '两次输入的新密码不一致，请重新输入'],
   'login.changed': ['The password is changed', '密码已修改'],
 };

@@ -14,6 +14,7 @@ export const tools = {
   'tool.connecting': ['Connecting', '连接中'],
   'tool.failed': ['Failed', '失败'],
   'tool.closed': ['Closed', '已断开'],
+  'tool.noAnswer': ['Nobody answers there. Check host, port and path, and that the broker has a WebSocket listener; it is tried again.', '没有响应。请检查主机、端口与路径，并确认服务已启用 WebSocket 监听器；正在重试。'],
   'tool.byServer': ['The broker closed the connection, reason code {code}', '服务端断开连接，原因码 {code}'],
   'tool.connections': ['Connections of this browser', '此浏览器的连接'],
   'tool.tooMany': ['At most {most} connections', '最多 {most} 个连接'],
