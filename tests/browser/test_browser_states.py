@@ -38,7 +38,8 @@ SHORT: Final = """async () => {
 
 WRONG: Final = """async () => {
   const { wrong } = await import('./app/i18n.js');
-  return ['bad_topic', 'some_new_reason', 'Bad Arguments: {parse_error,<<"line 1: no FROM">>}', 'Not found.'].map(wrong);
+  const names = ['bad_topic', 'some_new_reason', 'Bad Arguments: {parse_error,<<"line 1: no FROM">>}', 'Not found.'];
+  return names.map(wrong);
 }"""
 
 

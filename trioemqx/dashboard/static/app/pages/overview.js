@@ -38,15 +38,15 @@ function Charts() {
   const data = windowOf(range);
   const version = data.t[data.t.length - 1];
   const dropped = reasons(data);
-  const chart = (title, series, format) => html`<${Card} title=${title}><${Chart} label=${title} data=${data} version=${version} series=${series} format=${format} /><//>`;
+  const chart = (title, series, format, whole) => html`<${Card} title=${title}><${Chart} label=${title} data=${data} version=${version} series=${series} format=${format} whole=${whole} /><//>`;
   return html`
     <div class="row section-head"><h2 class="grow">${t('overview.charts')}</h2><div class="btn-group" role="group" aria-label=${t('overview.range')}>${RANGES.map(([seconds, label]) => html`
       <button class="btn small" aria-pressed=${range === seconds} onClick=${() => setRange(seconds)}>${t(label)}</button>`)}</div></div>
     <div class="chart-grid" data-chart-end=${version}>
       ${chart(t('overview.rates'), [{ name: 'received', label: t('overview.in') }, { name: 'sent', label: t('overview.out') }], short)}
       ${chart(t('overview.bytes'), [{ name: 'bytes_in', label: t('overview.in') }, { name: 'bytes_out', label: t('overview.out') }], bytes)}
-      ${chart(t('overview.clients'), [{ name: 'connections', label: t('overview.connections') }, { name: 'sessions', label: t('overview.sessions') }], short)}
-      ${chart(t('overview.subscriptions'), [{ name: 'subscriptions', label: t('overview.subscriptions') }, { name: 'topics', label: t('overview.topics') }, { name: 'retained', label: t('overview.retained') }], short)}
+      ${chart(t('overview.clients'), [{ name: 'connections', label: t('overview.connections') }, { name: 'sessions', label: t('overview.sessions') }], short, true)}
+      ${chart(t('overview.subscriptions'), [{ name: 'subscriptions', label: t('overview.subscriptions') }, { name: 'topics', label: t('overview.topics') }, { name: 'retained', label: t('overview.retained') }], short, true)}
       ${dropped.length ? chart(t('overview.dropped'), dropped, short) : html`<${Card} title=${t('overview.dropped')}><p class="muted chart-none">${t('overview.noneDropped')}</p><//>`}
       ${chart(t('overview.cpu'), [{ name: 'cpu', label: 'CPU' }], percent)}
       ${chart(t('overview.memory'), [{ name: 'rss', label: 'RSS' }], bytes)}
