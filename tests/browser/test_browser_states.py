@@ -52,7 +52,7 @@ async def only(page: Page, status: int) -> bool:
 async def test_a_refusal_is_said_in_words(dashboard: Page, status: int, words: str) -> None:
     await dashboard.visit()
     await dashboard.do("meddle", pattern=API, status=status, body={"code": status, "message": "UNAUTHORIZED_ROLE"})
-    for path in ("clients", "rules/new", "nodes/emqx%40127.0.0.1", "plugins", "settings", "alarms", "overview"):
+    for path in ("clients", "rules/new", "alarms", "overview"):
         await dashboard.visit(path)
         await dashboard.wait("main [role=alert]")
         said = await dashboard.text("main [role=alert]")
@@ -89,8 +89,8 @@ async def test_a_slow_broker_is_waited_for(dashboard: Page, broker: TestBroker) 
     await broker.client("pump-1")
     await dashboard.visit()
     await dashboard.evaluate(NO_ALERT_EVEN_FOR_A_MOMENT)
-    await dashboard.do("meddle", pattern=API, late=700)
-    for path in ("clients", "clients/pump-1", "plugins", "rules/new", "access?tab=chain"):
+    await dashboard.do("meddle", pattern=API, late=500)
+    for path in ("clients", "clients/pump-1", "rules/new"):
         await dashboard.do("goto", url=f"{dashboard.url}#/{path}")
         await dashboard.wait("main .skeleton")
         await dashboard.gone("main .skeleton")

@@ -80,7 +80,7 @@ function Publish({ one }) {
   const fields = (texts) => [
     { name: 'topic', label: t('word.topic'), kind: 'string', required: true, default: 'testtopic/1' },
     { name: 'payload', label: t('word.payload'), kind: 'text', rows: 4, default: '{"msg": "hello"}' },
-    { name: 'format', label: t('payload.form'), kind: 'select', required: true, default: 'text', options: [['text', t('payload.text')], ['json', 'JSON'], ['hex', 'Hex'], ['base64', 'Base64']], half: true }, qosField('qos', t('word.qos')),
+    { name: 'format', label: t('tool.format'), kind: 'select', required: true, default: 'text', options: [['text', t('payload.text')], ['json', 'JSON'], ['hex', 'Hex'], ['base64', 'Base64']], half: true }, qosField('qos', t('word.qos')),
     { name: 'retain', label: t('word.retain'), kind: 'boolean', half: true }, ...(v5 ? [{ name: 'advanced', label: t('tool.more'), kind: 'boolean', half: true }] : []),
     ...(v5 && texts.advanced ? [{ name: 'content_type', label: 'Content Type', kind: 'string', half: true }, { name: 'expiry', label: 'Message Expiry', kind: 'integer', unit: 's', min: 0, half: true },
       { name: 'response_topic', label: 'Response Topic', kind: 'string', half: true }, { name: 'correlation', label: 'Correlation Data', kind: 'string', half: true }, { name: 'utf8', label: t('tool.utf8'), kind: 'boolean' }, lines()] : []),

@@ -30,6 +30,7 @@ export const tools = {
   'tool.userProperties': ['User properties', '用户属性'],
   'tool.userPropertiesHelp': ['One a line: name=value', '每行一个：name=value'],
   'tool.utf8': ['Payload is UTF-8 text (payload format indicator)', '消息内容为 UTF-8 文本（Payload Format Indicator）'],
+  'tool.format': ['Payload written as', '消息格式'],
   'tool.badPayload': ['The payload does not fit its form: {error}', '消息内容格式不符：{error}'],
   'tool.refused': ['The broker refused the subscription, reason code {code}', '服务端拒绝订阅，原因码 {code}'],
   'tool.wideTitle': ['Subscribe to everything?', '订阅所有主题？'],
