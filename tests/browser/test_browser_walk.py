@@ -157,6 +157,10 @@ async def test_a_rule_is_written_and_tried(dashboard: Page, broker: TestBroker) 
     await write(dashboard, "Sample", context.replace("25", "15"))
     await dashboard.click("[data-run-test]")
     await dashboard.gone("[data-result] pre")
+    for code, name in (("zh", "新建规则"), ("en", "New rule")):  # nothing of it is lost in another language
+        await dashboard.click(f"[data-language={code}]")
+        await dashboard.wait(f"h1:text-is('{name}')")
+    await dashboard.wait(".CodeMirror-code:has-text('WHERE payload.t > 20')")
 
     await dashboard.do("choose", at="[data-add-action='0']", value="republish")
     await dashboard.label("Target Topic", "hot/${clientid}")

@@ -1,6 +1,6 @@
 // Writing a rule: SQL with completion, a test, the actions; and how it has done.
-import { html, useEffect, useMemo, useState } from '../lib.js';
-import { said, t } from '../i18n.js';
+import { html, useEffect, useMemo, useRef, useState } from '../lib.js';
+import { language, said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { go, link } from '../router.js';
 import { short } from '../format.js';
@@ -19,6 +19,9 @@ import { attempt, toast } from '../components/toast.js';
 const START = 'SELECT\n  *\nFROM\n  "t/#"';
 const MESSAGE = '$events/message_publish';
 
+/** What was written last: another language draws the page anew, and nothing of it may be lost. */
+let written = null;
+
 /** What stands behind FROM, and the event that it is about. */
 function sourceOf(sql, events) {
   const from = sql.match(/\bFROM\s+(?:"([^"]*)"|'([^']*)')/i);
@@ -32,10 +35,13 @@ const Metrics = ({ row, reset }) => html`<${Card} title=${t('rules.metrics')} fl
     <div><span class="muted">${t('rules.speed')}</span><b>${short(row.metrics.reduce((sum, one) => sum + one.speed, 0))}/s</b><small class="muted">${t('word.max')} ${short(row.metrics.reduce((sum, one) => sum + one.speed_max, 0))}/s</small></div></div><//>`;
 
 function Write({ row, events, definitions, resources, reload }) {
-  const [sql, setSql] = useState(row?.rawsql ?? START);
-  const [description, setDescription] = useState(row?.description ?? '');
-  const [enabled, setEnabled] = useState(row?.enabled ?? true);
-  const [drafts, setDrafts] = useState(() => (row?.actions ?? []).map((action) => draftOf(action, definitions)));
+  const [before] = useState(() => (written?.id === row?.id && written?.code !== language.get() ? written : null));
+  const [sql, setSql] = useState(before?.sql ?? row?.rawsql ?? START);
+  const [description, setDescription] = useState(before?.description ?? row?.description ?? '');
+  const [enabled, setEnabled] = useState(before?.enabled ?? row?.enabled ?? true);
+  const [drafts, setDrafts] = useState(() => before?.drafts ?? (row?.actions ?? []).map((action) => draftOf(action, definitions)));
+  const left = useRef(false); // a new rule that is saved, and on its way to its own page
+  useEffect(() => { written = left.current ? null : { id: row?.id, code: language.get(), sql, description, enabled, drafts }; });
   const [failure, setFailure] = useState(null);
   const [runs, setRuns] = useState(0);
   const { topic, event, messages } = sourceOf(sql, events);
@@ -51,6 +57,7 @@ function Write({ row, events, definitions, resources, reload }) {
       const body = { rawsql: sql, description, enabled, actions: actionsOf(drafts, definitions) };
       const { data } = row ? await api.put(url`rules/${row.id}`, body) : await api.post('rules', body);
       toast.ok(t('action.saved'));
+      left.current = !row;
       if (row) reload(); else go(['rules', data.id]);
     } catch (error) { setFailure(error); }
   });
@@ -85,8 +92,6 @@ export default function Rule({ path: [, id] }) {
   const actions = useApi('actions');
   const resources = useApi('resources');
   const definitions = useMemo(() => new Map((actions.data ?? []).map((one) => [one.name, one])), [actions.data]);
-  const [made, setMade] = useState(0);
-  useEffect(() => setMade((n) => n + 1), [rule.data?.id]);
   const head = html`<${PageHead} title=${fresh ? t('rules.create') : html`<${Copyable} text=${id} most=${60} />`} note=${html`<a href=${link(['rules'])}>${t('nav.rules')}</a>`} />`;
   const parts = [events, actions, resources, rule];
   const again = () => Promise.all(parts.map((one) => one.reload()));
@@ -95,5 +100,5 @@ export default function Rule({ path: [, id] }) {
   const failed = parts.find((one) => one.error && !one.data);
   if (failed) return html`${head}<${ErrorBox} error=${failed.error} retry=${again} />`;
   if (![events, actions, resources].every((one) => one.data) || (!fresh && !rule.data)) return html`<${Skeleton} lines=${8} />`;
-  return html`<${Write} key=${`${id} ${made}`} row=${fresh ? null : rule.data} events=${events.data} definitions=${definitions} resources=${resources.data} reload=${rule.reload} />`;
+  return html`<${Write} key=${id} row=${fresh ? null : rule.data} events=${events.data} definitions=${definitions} resources=${resources.data} reload=${rule.reload} />`;
 }
