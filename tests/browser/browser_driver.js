@@ -12,6 +12,7 @@ let browser
 let page
 let complaints = []
 let changes = []
+let meddling // how requests are answered otherwise; null: not any more
 const complain = (kind, text, url = '') => complaints.push({ kind, text, url })
 
 // What a page must never do, seen from inside: a violation of its policy, a script of somebody else that ran.
@@ -43,6 +44,7 @@ const COMMANDS = {
     page = await context.newPage()
     complaints = []
     changes = []
+    meddling = undefined
     page.on('request', request => { if (request.method() !== 'GET') changes.push(`${request.method()} ${new URL(request.url()).pathname}`) })
     page.on('console', message => { if (['error', 'warning'].includes(message.type())) complain(message.type(), message.text(), message.location().url) })
     page.on('pageerror', error => complain('exception', String(error)))
@@ -76,8 +78,12 @@ const COMMANDS = {
     return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), 'utf8') }
   },
   // The API answers otherwise from now on: with a status, later (ms), not at all (status 0), or with larger figures.
-  async meddle ({ pattern, status, body = {}, late = 0, grow = false }) {
+  async meddle ({ pattern, ...how }) {
+    const first = meddling === undefined
+    meddling = how
+    if (!first) return // a route stays until the page is left: a request that waits while it is removed waits for ever
     await page.route(pattern, async route => {
+      const { status, body = {}, late = 0, grow = false } = meddling ?? {}
       if (late) await new Promise(resolve => setTimeout(resolve, late))
       if (status === 0) return route.abort().catch(() => {})
       if (status) return route.fulfill({ status, json: body }).catch(() => {})
@@ -89,7 +95,7 @@ const COMMANDS = {
       } catch { await route.abort().catch(() => {}) } // the page was left
     })
   },
-  meddleNoMore: () => page.unrouteAll({ behavior: 'ignoreErrors' }),
+  meddleNoMore () { meddling = null },
   post: ({ url, body }) => page.request.post(url, { data: body }).then(answer => answer.status()),
   picture: ({ file, whole = false }) => page.screenshot({ path: file, fullPage: whole }).then(() => undefined),
   changes () { const found = changes; changes = []; return found },
