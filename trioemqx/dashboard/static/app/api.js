@@ -41,6 +41,7 @@ const query = (params) => {
 export async function ask(method, path, { params, body, signal, last } = {}) {
   const headers = { Accept: 'application/json' };
   const file = body instanceof Blob; // sent as it is
+  const used = csrf;
   if (body !== undefined) headers['Content-Type'] = file ? 'application/octet-stream' : 'application/json';
   if (method !== 'GET' && csrf) headers['X-CSRF-Token'] = csrf;
   let answer;
@@ -52,7 +53,7 @@ export async function ask(method, path, { params, body, signal, last } = {}) {
   }
   const envelope = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== 'session') onLost();
-  if (answer.status === 403 && method !== 'GET' && !last && await onStale()) return ask(method, path, { params, body, signal, last: true });
+  if (answer.status === 403 && method !== 'GET' && !last && await onStale() && csrf !== used) return ask(method, path, { params, body, signal, last: true });
   if (!answer.ok || (envelope.code !== undefined && envelope.code !== 0)) throw new ApiError(answer.status, envelope.code, envelope.message, envelope.reason);
   return envelope;
 }

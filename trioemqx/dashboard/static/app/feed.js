@@ -13,7 +13,6 @@ let socket = null;
 let wanted = false;
 let wait = 1;
 let timer = null;
-let onEnd = () => {};
 let onRefused = () => {};
 let heard = false; // whether the socket has brought anything
 
@@ -55,10 +54,9 @@ function sample({ t, values }) {
 
 function again(event) {
   socket = null;
-  if (event.code === SESSION_ENDED) { wanted = false; onEnd(); return; }
   feed.set({ ...feed.get(), status: 'lost' });
   if (!wanted) return;
-  if (!heard) onRefused();
+  if (!heard || event.code === SESSION_ENDED) onRefused();
   timer = setTimeout(open, wait * 1000);
   wait = Math.min(LONGEST_WAIT, wait * 2);
 }
@@ -70,10 +68,9 @@ function open() {
   socket.onclose = again;
 }
 
-/** Start to listen, for as long as somebody is logged in; `end` is called when the broker says that the session is over, `refused` when it
- *  does not let the socket in: a browser is not told why, and a broker that has started anew knows no sessions. */
-export function startFeed(end, refused) {
-  onEnd = end;
+/** Start to listen, for as long as somebody is logged in. `refused` is called when the socket is not let in, or ended with its session: a
+ *  browser is not told which; a broker that has started anew knows no sessions, and another tab may have a new one. */
+export function startFeed(refused) {
   onRefused = refused;
   if (!wanted) { wanted = true; open(); }
 }

@@ -1,7 +1,7 @@
 // Starts: who is here? Then the login page, or the shell around a page.
 import { html, render, useEffect, useInterval, useState } from './lib.js';
 import { language } from './i18n.js';
-import { lose, recheck, resume, session } from './session.js';
+import { recheck, resume, session } from './session.js';
 import { startFeed, stopFeed } from './feed.js';
 import { Shell } from './components/shell.js';
 import { ErrorBox, Skeleton } from './components/states.js';
@@ -20,7 +20,7 @@ function App() {
   useEffect(() => { begin(); }, []);
   useInterval(begin, error && !who ? RETRY : 0);
   useEffect(() => {
-    if (who && !who.change_password) startFeed(lose, recheck);
+    if (who && !who.change_password) startFeed(recheck);
     else stopFeed();
   }, [who]);
   // The key makes all strings new when the language changes.

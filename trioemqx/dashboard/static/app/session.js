@@ -21,14 +21,13 @@ export function lose() {
   session.set(false);
 }
 
-/** Ask whether the session still holds; who has none any more is asked to log in. Answers whether the same user has another one now. */
+/** Ask whether the session still holds; who has none any more is asked to log in. Answers whether it is that of the same user. */
 export async function recheck() {
   const mine = session.get();
   try {
     const { data } = await ask('GET', 'session');
-    if (!mine || data.csrf === mine.csrf) return false;
-    enter(data);
-    return data.username === mine.username;
+    if (data.csrf !== session.get()?.csrf) enter(data);
+    return data.username === mine?.username;
   } catch (error) {
     if (error.status === 401) lose();
     return false;
