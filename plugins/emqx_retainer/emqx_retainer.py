@@ -40,6 +40,9 @@ WHOLE_MESSAGE: Final = {
 FILTER: Final = Param(
     "topic", doc="Topic filter. A wildcard at its beginning does not reach topics that begin with `$`."
 )
+FOREVER: Final = float("inf")
+AGE: Final = Param("older_than", "integer", "Only messages that were published at least so many seconds ago.")
+COUNT: Final = Param("count", "boolean", "Count all that match, also beyond the page.", default=False)
 
 
 class Retainer(Plugin[NoConfig]):
@@ -88,13 +91,14 @@ class Retainer(Plugin[NoConfig]):
         needed = Param("topic", doc=FILTER.doc, required=True)
         return (
             get("/retained_messages", self._list, name="list_retained_messages", descr="A list of retained messages",
-                query=(*PAGING, FILTER), data=schema.rows(schema.record(ROW)), paged=True, codes=(108, 115), **ours),
+                query=(*PAGING, FILTER, AGE, COUNT), data=schema.rows(schema.record(ROW)), paged=True,
+                codes=(108, 115), **ours),
             get("/retained_messages/{topic}", self._lookup, name="lookup_retained_message",
                 descr="The retained message of a topic, with its payload", data=schema.record(WHOLE_MESSAGE),
                 codes=(102,), **ours),
             delete("/retained_messages", self._delete_all, name="clean_retained_messages",
-                   descr="Delete the retained messages that match a filter", query=(needed,), data=number,
-                   codes=(107, 115), **ours),
+                   descr="Delete the retained messages that match a filter", query=(needed, AGE), data=number,
+                   codes=(107, 108, 115), **ours),
             delete("/retained_messages/{topic}", self._delete, name="delete_retained_message",
                    descr="Delete the retained message of a topic", data=number, **ours),
         )  # fmt: skip
@@ -103,17 +107,25 @@ class Retainer(Plugin[NoConfig]):
         """One page. The search is walked through from its beginning, a slice at a time."""
         page, limit = call.paging()
         filter = _filter(call) if call.has("topic") else None
+        newest, counted = self._newest(call), call.flag("count", False)
         first, seen = (max(page, 1) - 1) * limit, 0
         rows: list[dict[str, object]] = []
         async with aclosing(self.context.retained.messages(filter)) as messages:
             async for message in messages:
+                if message.timestamp > newest:
+                    continue
                 seen += 1
-                if seen > first + limit:
-                    break
-                if seen > first:
+                if first < seen <= first + limit:
                     rows.append(_row(message))
-        count = self.context.retained.count() if filter is None else -1
+                elif seen > first + limit and not counted:
+                    break
+        everything = filter is None and newest == FOREVER
+        count = seen if counted else self.context.retained.count() if everything else -1
         return Page(rows, page, limit, count, seen > first + limit)
+
+    def _newest(self, call: Call) -> float:
+        """When a message was published at the latest that `older_than` lets through, in milliseconds."""
+        return (self.context.wall() - call.integer("older_than")) * 1000 if call.has("older_than") else FOREVER
 
     def _lookup(self, call: Call) -> object:
         message = self.context.retained.get(call.args["topic"])
@@ -125,10 +137,11 @@ class Retainer(Plugin[NoConfig]):
         return {"deleted": int(self.context.retained.delete(call.args["topic"]))}
 
     async def _delete_all(self, call: Call) -> object:
-        count = 0
+        count, newest = 0, self._newest(call)
         async with aclosing(self.context.retained.messages(_filter(call))) as messages:
             async for message in messages:
-                count += self.context.retained.delete(message.topic)
+                if message.timestamp <= newest:
+                    count += self.context.retained.delete(message.topic)
         return {"deleted": count}
 
 

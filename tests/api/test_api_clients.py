@@ -187,6 +187,12 @@ async def test_odd_names(broker: TestBroker) -> None:
     for name in ("a b", "a%b", "häß", "+#", '"', "{}", "..", "username"):
         await broker.client(name)
         assert (await broker.api("GET", f"/clients/{quote(name, safe='')}")).data[0]["clientid"] == name
+    await broker.client(".")
+    for name in (".", ".."):  # what a browser takes out of an address, unless it is escaped twice
+        twice = quote(name.replace(".", "%2E"), safe="")
+        assert (await broker.api("GET", f"/clients/{twice}")).data[0]["clientid"] == name
+    assert (await broker.api("DELETE", "/clients/%252E%252e")).code == 0
+    assert (await broker.api("GET", "/clients/..")).data == []
     for path in ("/clients/%", "/clients/%zz", "/clients/%ff", "/clients/a%2"):
         answer = await broker.api("GET", path)
         assert (answer.status, answer.body) == (400, b"")

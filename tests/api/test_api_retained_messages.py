@@ -165,3 +165,22 @@ async def test_without_the_plugin(broker: TestBroker) -> None:
         assert (answer.status, answer.json()) == (404, {"code": 404, "message": "Not found."})
     await broker.node.plugins.load(NAME)
     assert await topics(broker) == ["a"]
+
+
+async def test_old_ones(broker: TestBroker) -> None:
+    """GET /retained_messages, DELETE /retained_messages"""
+    await retain(broker, "tele/1/LWT", "tele/2/LWT", "tele/2/state")
+    await trio.sleep(3600)
+    await (await broker.client("another")).publish("tele/3/LWT", b"x", qos=1, retain=True)
+    lwt = "topic=tele/%2B/LWT"
+    assert await topics(broker, f"{lwt}&older_than=3600") == ["tele/1/LWT", "tele/2/LWT"]
+    assert await topics(broker, f"{lwt}&older_than=3601") == []
+    assert await topics(broker, "older_than=60") == ["tele/1/LWT", "tele/2/LWT", "tele/2/state"]
+    first = await broker.api("GET", f"/retained_messages?{lwt}&older_than=60&_limit=1&count=true")
+    assert (len(first.data), first.json()["meta"]["count"], first.json()["meta"]["hasnext"]) == (1, 2, True)
+    assert (await broker.api("GET", f"/retained_messages?{lwt}&_limit=0&count=true")).json()["meta"]["count"] == 3
+    for method in ("GET", "DELETE"):
+        for wrong in ("-1", "long", "1e9"):
+            assert (await broker.api(method, f"/retained_messages?{lwt}&older_than={wrong}")).code == 108
+    assert (await broker.api("DELETE", f"/retained_messages?{lwt}&older_than=3600")).data == {"deleted": 2}
+    assert await topics(broker) == ["tele/2/state", "tele/3/LWT"]

@@ -12,6 +12,7 @@ let browser
 let page
 let complaints = []
 let changes = []
+let meddling // how requests are answered otherwise; null: not any more
 const complain = (kind, text, url = '') => complaints.push({ kind, text, url })
 
 // What a page must never do, seen from inside: a violation of its policy, a script of somebody else that ran.
@@ -24,6 +25,16 @@ const WATCH = () => {
 // Code comes as the text of a function; playwright would take that for an expression.
 const called = (code, argument) => `(${code})(${JSON.stringify(argument) ?? ''})`
 
+// Figures of a broker that has a million times as much to do. What is no figure stays: ports, times, numbers of pages.
+const NO_FIGURE = /^(qos|port|code|page|limit|proto_ver|at|until|start_at|end_at|\w+_at|duration|priority|order|keepalive|expired|min|max|\w*time)$/
+const SMALL = 10000000
+function grown (value, name = '') {
+  if (Array.isArray(value)) return value.map(one => grown(one, name))
+  if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, grown(inner, key)]))
+  if (name === 'uptime') return '4019 days, 23 hours, 59 minutes, 59 seconds'
+  return typeof value === 'number' && !NO_FIGURE.test(name) ? SMALL + value + 2345678 : value
+}
+
 const COMMANDS = {
   async open ({ width = 1280, height = 900, dark = false, language = 'en-GB', theme }) {
     await COMMANDS.leave()
@@ -33,6 +44,7 @@ const COMMANDS = {
     page = await context.newPage()
     complaints = []
     changes = []
+    meddling = undefined
     page.on('request', request => { if (request.method() !== 'GET') changes.push(`${request.method()} ${new URL(request.url()).pathname}`) })
     page.on('console', message => { if (['error', 'warning'].includes(message.type())) complain(message.type(), message.text(), message.location().url) })
     page.on('pageerror', error => complain('exception', String(error)))
@@ -65,6 +77,25 @@ const COMMANDS = {
     const [file] = await Promise.all([page.waitForEvent('download'), page.locator(at).click()])
     return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), 'utf8') }
   },
+  // The API answers otherwise from now on: with a status, later (ms), not at all (status 0), or with larger figures.
+  async meddle ({ pattern, ...how }) {
+    const first = meddling === undefined
+    meddling = how
+    if (!first) return // a route stays until the page is left: a request that waits while it is removed waits for ever
+    await page.route(pattern, async route => {
+      const { status, body = {}, late = 0, grow = false } = meddling ?? {}
+      if (late) await new Promise(resolve => setTimeout(resolve, late))
+      if (status === 0) return route.abort().catch(() => {})
+      if (status) return route.fulfill({ status, json: body }).catch(() => {})
+      if (!grow) return route.continue().catch(() => {})
+      try {
+        const response = await route.fetch()
+        const { data, ...rest } = await response.json()
+        await route.fulfill({ response, json: { ...rest, data: grown(data) } })
+      } catch { await route.abort().catch(() => {}) } // the page was left
+    })
+  },
+  meddleNoMore () { meddling = null },
   post: ({ url, body }) => page.request.post(url, { data: body }).then(answer => answer.status()),
   picture: ({ file, whole = false }) => page.screenshot({ path: file, fullPage: whole }).then(() => undefined),
   changes () { const found = changes; changes = []; return found },

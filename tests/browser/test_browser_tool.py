@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import trio
 from browser_foreign import EVIL, MARK
 from browser_page import Page
 from test_browser_foreign import TAKEN_FOR_HTML
@@ -62,6 +63,37 @@ async def test_a_flood_is_asked_about_and_capped(dashboard: Page, broker: TestBr
     assert 0 < await dashboard.count(".stream li") <= 200
     await dashboard.click(".messages [data-clear]")  # it still listens: the list is emptied
     await dashboard.wait(".messages .empty")
+
+
+CONNECT = """async () => {
+  const { api } = await import('./app/api.js');
+  const tool = await import('./app/mqtt_tool.js');
+  const [door] = (await api.get('settings/listener')).data.websocket;
+  const will = { will_topic: 'wills/browser', will_payload: 'by accident', will_qos: 0 };
+  const who = { version: 5, clientid: 'from-a-browser', clean: true, keepalive: 60 };
+  await tool.connect({ host: location.hostname, port: door.port, path: door.path, ...who, ...will });
+}"""
+STATUS = """async wanted => {
+  const [one] = (await import('./app/mqtt_tool.js')).connections.get();
+  return one.status === wanted;
+}"""
+CLOSE = """async () => {
+  const tool = await import('./app/mqtt_tool.js');
+  tool.close(tool.connections.get()[0]);
+}"""
+
+
+async def test_who_disconnects_has_no_accident(dashboard: Page, broker: TestBroker) -> None:
+    """The will is not published."""
+    watcher = await broker.client("watcher", subscribe="wills/#")
+    await dashboard.visit("mqtt-client")
+    await dashboard.evaluate(CONNECT)
+    await dashboard.do("until", code=STATUS, argument="connected")
+    assert broker.node.find("from-a-browser") is not None
+    await dashboard.evaluate(CLOSE)
+    while broker.node.find("from-a-browser") is not None:
+        await trio.sleep(0.02)
+    assert await watcher.nothing(0.2)
 
 
 async def subscribe(page: Page, name: str) -> None:

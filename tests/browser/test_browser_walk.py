@@ -157,6 +157,10 @@ async def test_a_rule_is_written_and_tried(dashboard: Page, broker: TestBroker) 
     await write(dashboard, "Sample", context.replace("25", "15"))
     await dashboard.click("[data-run-test]")
     await dashboard.gone("[data-result] pre")
+    for code, name in (("zh", "新建规则"), ("en", "New rule")):  # nothing of it is lost in another language
+        await dashboard.click(f"[data-language={code}]")
+        await dashboard.wait(f"h1:text-is('{name}')")
+    await dashboard.wait(".CodeMirror-code:has-text('WHERE payload.t > 20')")
 
     await dashboard.do("choose", at="[data-add-action='0']", value="republish")
     await dashboard.label("Target Topic", "hot/${clientid}")
@@ -199,6 +203,29 @@ async def test_a_retained_message_is_read_and_deleted(dashboard: Page, broker: T
     await dashboard.gone(row)
     late = await broker.client("late", subscribe="home/#")
     assert (await late.message())[0] == "home/kitchen/heat"
+    assert await late.nothing(0.2)
+
+
+async def test_old_retained_messages_are_deleted_by_filter(dashboard: Page, broker: TestBroker) -> None:
+    """What will go is named and counted first."""
+    writer = await broker.client("writer")
+    for number in range(12):
+        await writer.publish(f"tele/{number}/LWT", b"Offline", retain=True, qos=1)
+    await dashboard.visit("retained?topic=tele/%2B/LWT")
+    await dashboard.click(".filters .btn:text-is('Delete by filter')")
+    await dashboard.label("Older than", "30")
+    await dashboard.press("Enter")
+    await dashboard.wait(".toast.warn")  # none is that old
+    await dashboard.label("Older than", "")
+    await dashboard.press("Enter")
+    await dashboard.wait(".preview")
+    asked = await dashboard.text("dialog:has(.preview)")
+    assert "12 retained messages match tele/+/LWT" in asked
+    assert "and 2 more" in asked
+    assert await dashboard.count(".preview li") == 10
+    await dashboard.press("Enter")
+    await dashboard.wait(".table-box .empty")
+    late = await broker.client("late", subscribe="tele/#")
     assert await late.nothing(0.2)
 
 

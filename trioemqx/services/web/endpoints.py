@@ -22,6 +22,8 @@ Handler = Callable[[Call], object | Awaitable[object]]
 METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 AS_SENT: Final = frozenset({"node", "plugin", "module", "type", "identifier", "action"})
 """Parts of a path that are compared as they were sent: EMQX knows them by name and decodes nothing."""
+DOTS: Final = {"%2E": ".", "%2E%2E": ".."}
+"""What a browser cannot send: it takes `..` out of a path, escaped or not. Escaped twice it comes through."""
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -181,7 +183,8 @@ def arguments(endpoint: Endpoint, segments: tuple[str, ...]) -> dict[str, str]:
     for part, sent in zip(endpoint.parts, segments, strict=True):
         if part[0] == "{":
             name = part[1:-1]
-            found[name] = sent if name in AS_SENT else decoded(sent)
+            text = sent if name in AS_SENT else decoded(sent)
+            found[name] = DOTS.get(text.upper(), text)
     return found
 
 

@@ -4,6 +4,7 @@ import { store } from './lib.js';
 const RECENT = 300; // samples of one second
 const HISTORY = 720;
 const SESSION_ENDED = 1008;
+const LONGEST_WAIT = 10; // seconds between two attempts
 
 /** {status: 'connecting'|'live'|'lost', last: {name: number}, alarms}; `history` and `recent` are columns: {t: [], name: []}. */
 export const feed = store({ status: 'connecting', last: null });
@@ -12,7 +13,8 @@ let socket = null;
 let wanted = false;
 let wait = 1;
 let timer = null;
-let onEnd = () => {};
+let onRefused = () => {};
+let heard = false; // whether the socket has brought anything
 
 const addressOf = () => {
   const address = new URL('feed', document.baseURI);
@@ -52,21 +54,26 @@ function sample({ t, values }) {
 
 function again(event) {
   socket = null;
-  if (event.code === SESSION_ENDED) { wanted = false; onEnd(); return; }
   feed.set({ ...feed.get(), status: 'lost' });
   if (!wanted) return;
+  if (!heard || event.code === SESSION_ENDED) onRefused();
   timer = setTimeout(open, wait * 1000);
-  wait = Math.min(30, wait * 2);
+  wait = Math.min(LONGEST_WAIT, wait * 2);
 }
 
 function open() {
   socket = new WebSocket(addressOf());
-  socket.onmessage = (event) => { wait = 1; take(JSON.parse(event.data)); };
+  heard = false;
+  socket.onmessage = (event) => { wait = 1; heard = true; take(JSON.parse(event.data)); };
   socket.onclose = again;
 }
 
-/** Start to listen, for as long as somebody is logged in; `end` is called when the broker says that the session is over. */
-export function startFeed(end) { onEnd = end; if (!wanted) { wanted = true; open(); } }
+/** Start to listen, for as long as somebody is logged in. `refused` is called when the socket is not let in, or ended with its session: a
+ *  browser is not told which; a broker that has started anew knows no sessions, and another tab may have a new one. */
+export function startFeed(refused) {
+  onRefused = refused;
+  if (!wanted) { wanted = true; open(); }
+}
 
 /** Stop, on logging out. */
 export function stopFeed() {

@@ -6,11 +6,14 @@ const locale = () => (language.get() === 'zh' ? 'zh-CN' : 'en-GB');
 /** All digits, grouped: 10,485,760. */
 export const full = (n) => (typeof n === 'number' && Number.isFinite(n) ? n.toLocaleString(locale(), { maximumFractionDigits: 2 }) : '–');
 
+/** Where numbers are short: in British English a million is an m, which is read as a thousandth. */
+const compact = () => (language.get() === 'zh' ? 'zh-CN' : 'en-US');
+
 /** Grouped below a million, then short: 12.35M. */
 export function short(n) {
   if (typeof n !== 'number' || !Number.isFinite(n)) return '–';
   if (Math.abs(n) < 1e6) return n.toLocaleString(locale(), { maximumFractionDigits: Math.abs(n) < 10 ? 2 : Math.abs(n) < 1000 ? 1 : 0 });
-  return n.toLocaleString(locale(), { notation: 'compact', maximumFractionDigits: 2 });
+  return n.toLocaleString(compact(), { notation: 'compact', maximumFractionDigits: 2 });
 }
 
 /** Bytes in powers of 1024: 1.5 MB. */
@@ -22,6 +25,9 @@ export function bytes(n) {
   while (Math.abs(value) >= 1024 && step < units.length - 1) { value /= 1024; step += 1; }
   return `${value.toLocaleString(locale(), { maximumFractionDigits: step && value < 100 ? 1 : 0 })} ${units[step]}`;
 }
+
+/** Milliseconds, and seconds once there are ten of them: 12.5 ms, 3,500 ms, 12.5 s. */
+export const milliseconds = (n) => (Math.abs(n) < 10000 ? `${short(n)} ms` : `${short(n / 1000)} s`);
 
 /** A share of 100. */
 export const percent = (n) => (Number.isFinite(n) ? `${n.toLocaleString(locale(), { maximumFractionDigits: n < 10 ? 1 : 0 })} %` : '–');

@@ -1,5 +1,6 @@
 // Strings in English and Chinese. `t('clients.kick')`; the table is in strings/, one line a key.
 import { remembered, store } from './lib.js';
+import { inEnglish, withoutBinaries } from './english.js';
 import { inChinese, learnChinese } from './said.js';
 import { common } from './strings/common.js';
 import { broker } from './strings/broker.js';
@@ -23,11 +24,19 @@ export async function setLanguage(code) {
   language.set(code);
 }
 
+const LONGEST = 200; // letters of a value: a sentence with a name of 60,000 is read by nobody
+
+/** A value in a sentence: a long one without its middle. */
+function inSentence(value) {
+  const text = String(value);
+  return text.length <= LONGEST ? text : `${text.slice(0, LONGEST / 2)}…${text.slice(-LONGEST / 4)}`;
+}
+
 /** The string of a key; `{name}` in it is replaced by `values.name`. An unknown key shows itself. */
 export function t(key, values) {
   const pair = TABLE[key];
   const text = pair ? pair[language.get() === 'zh' ? 1 : 0] : key;
-  return values ? text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole)) : text;
+  return values ? text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? inSentence(values[name]) : whole)) : text;
 }
 
 /** Whether there is a string of that key: for names that come from the server, such as reasons. */
@@ -37,4 +46,11 @@ export const has = (key) => key in TABLE;
 export function said(text) {
   if (text && typeof text === 'object') return text[language.get()] ?? text.en ?? '';
   return language.get() === 'zh' && typeof text === 'string' ? inChinese(text) : text ?? '';
+}
+
+/** An error of the API: as `said`, and its name in words. */
+export function wrong(text) {
+  if (typeof text !== 'string') return said(text);
+  const plain = withoutBinaries(text);
+  return language.get() === 'en' ? inEnglish(plain) : said(plain);
 }

@@ -10,6 +10,7 @@ function parse() {
 /** {path: ['clients', 'id'], query: {…}} of the address, decoded. */
 export const route = store(parse());
 addEventListener('hashchange', () => route.set(parse()));
+addEventListener('popstate', () => route.set(parse()));
 
 /** The address of a page: link(['clients', id], {tab: 'queue'}). Values that are empty are left out. */
 export function link(path, query = {}) {
@@ -20,10 +21,13 @@ export function link(path, query = {}) {
 /** Go there. */
 export const go = (path, query) => { location.hash = link(path, query); };
 
-/** Change some of the query of the page that is shown, without a new entry in the browser's history. */
-export function setQuery(changes) {
+/** Change some of the query of the page that is shown. What is typed makes no new entry in the browser's history; a `step`, such as the
+ *  next page of a list, does, so that one goes back to the one before. */
+export function setQuery(changes, { step = false } = {}) {
   const { path, query } = route.get();
-  history.replaceState(null, '', link(path, { ...query, ...changes }));
+  const to = link(path, { ...query, ...changes });
+  if (step) history.pushState(null, '', to);
+  else history.replaceState(null, '', to);
   route.set(parse());
 }
 
@@ -77,9 +81,11 @@ export const DETAILS = { clients: 'client', nodes: 'node', rules: 'rule', plugin
 
 const PAGES = new Map(GROUPS.flatMap(([, pages]) => pages.map((page) => [page[0], page])));
 
-/** {name, title (string key), load()} of the page of a route; the overview for an address that is none. */
+const NOWHERE = [null, 'shell.nowhere', 'nowhere'];
+
+/** {name, title (string key), load()} of the page of a route; the overview where the address names none. */
 export function pageOf({ path }) {
-  const [name, title, file] = PAGES.get(path[0]) ?? PAGES.get('overview');
+  const [name, title, file] = PAGES.get(path[0] ?? 'overview') ?? NOWHERE;
   const wanted = path.length > 1 && DETAILS[path[0]] ? DETAILS[path[0]] : file;
   return { name, title, file: wanted, load: () => import(`./pages/${wanted}.js`) };
 }

@@ -10,9 +10,12 @@ loadStyle(`${FOLDER}uplot.css`);
 // Steps of an axis of bytes, so that it reads 4 kB, 8 kB.
 const BINARY = Array.from({ length: 40 }, (_, n) => 2 ** n);
 
+// Steps of an axis of things that are counted.
+const WHOLE = Array.from({ length: 12 }, (_, n) => [1, 2, 5].map((step) => step * 10 ** n)).flat();
+
 const clock = (seconds, withSeconds) => new Date(seconds * 1000).toLocaleTimeString(language.get() === 'zh' ? 'zh-CN' : 'en-GB', { hour: '2-digit', minute: '2-digit', second: withSeconds ? '2-digit' : undefined, hour12: false });
 
-function options(box, series, format, height) {
+function options(box, series, format, height, whole) {
   const muted = colour('--muted');
   const line = colour('--line');
   const font = '12px system-ui, sans-serif';
@@ -27,7 +30,7 @@ function options(box, series, format, height) {
     scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
     axes: [
       { stroke: muted, font, grid: { show: false }, ticks: { show: false }, size: 26, gap: 6, space: 76, values: (u, splits) => { const span = u.scales.x.max - u.scales.x.min; return splits.map((at) => clock(at, span < 600)); } },
-      { stroke: muted, font, grid, ticks: { show: false }, size: 58, space: 34, incrs: format === bytes ? BINARY : undefined, values: (_, splits) => splits.map(format) },
+      { stroke: muted, font, grid, ticks: { show: false }, size: 58, space: 34, incrs: format === bytes ? BINARY : whole ? WHOLE : undefined, values: (_, splits) => splits.map(format) },
     ],
     series: [{}, ...series.map((one, n) => {
       const stroke = colour(`--chart-${(n % 6) + 1}`);
@@ -36,8 +39,8 @@ function options(box, series, format, height) {
   };
 }
 
-/** `data`: {t: [seconds], name: [numbers]}; `series`: [{name, label}]; `format` writes a value. The legend shows the last values, or those under the pointer. */
-export function Chart({ data, series, format = short, height = 190, version, label }) {
+/** `data`: {t: [seconds], name: [numbers]}; `series`: [{name, label}]; `format` writes a value; `whole`: of what there are no halves. The legend shows the last values, or those under the pointer. */
+export function Chart({ data, series, format = short, height = 190, version, label, whole }) {
   const box = useRef(null);
   const plot = useRef(null);
   const [at, setAt] = useState(null);
@@ -48,7 +51,7 @@ export function Chart({ data, series, format = short, height = 190, version, lab
   const names = series.map((one) => one.name).join();
   useEffect(() => {
     if (!ready) return undefined;
-    const made = options(box.current, series, format, height);
+    const made = options(box.current, series, format, height, whole);
     made.hooks = { setCursor: [(u) => setAt(u.cursor.idx ?? null)] };
     plot.current = new window.uPlot(made, rows(), box.current);
     const watch = new ResizeObserver(() => plot.current?.setSize({ width: box.current.clientWidth, height }));

@@ -1,11 +1,13 @@
 // Dialogs: the browser's own <dialog>, which keeps the focus inside and closes on Escape. `confirm({...})` asks a question.
 import { html, store, useLayoutEffect, useRef } from '../lib.js';
+import { useId } from './tabs.js';
 import { t } from '../i18n.js';
 import { Icon } from './icons.js';
 
 /** A window over the page. `side`: as a drawer at the right. `onClose` is called on Escape, the cross and a click beside it. */
 export function Dialog({ title, onClose, children, footer, wide, side }) {
   const box = useRef(null);
+  const id = useId('dialog');
   useLayoutEffect(() => { // at once: the next key is the dialog's
     const before = document.activeElement;
     const shown = box.current;
@@ -14,9 +16,9 @@ export function Dialog({ title, onClose, children, footer, wide, side }) {
     return () => { shown.close(); before?.focus?.(); }; // closed first: what lies behind a modal dialog takes no focus
   }, []);
   const cancel = (event) => { event.preventDefault(); onClose(); };
-  return html`<dialog ref=${box} class="dialog ${wide ? 'wide' : ''} ${side ? 'side' : ''}" aria-label=${title} onCancel=${cancel} onMouseDown=${(event) => event.target === box.current && onClose()}>
+  return html`<dialog ref=${box} class="dialog ${wide ? 'wide' : ''} ${side ? 'side' : ''}" aria-labelledby=${id} onCancel=${cancel} onMouseDown=${(event) => event.target === box.current && onClose()}>
     <div class="dialog-box">
-      <div class="dialog-head"><h2 class="grow">${title}</h2><button type="button" class="btn icon ghost" aria-label=${t('action.close')} onClick=${onClose}><${Icon} name="close" /></button></div>
+      <div class="dialog-head"><h2 class="grow" id=${id}>${title}</h2><button type="button" class="btn icon ghost" aria-label=${t('action.close')} onClick=${onClose}><${Icon} name="close" /></button></div>
       <div class="dialog-body">${children}</div>
       ${footer && html`<div class="dialog-foot">${footer}</div>`}
     </div>

@@ -1,5 +1,5 @@
 // Forms from fields: [{name, label, kind, help, required, default, options, unit, placeholder}]; see fields.js for the kinds.
-import { html, useEffect, useState } from '../lib.js';
+import { html, useEffect, useRef, useState } from '../lib.js';
 import { has, t } from '../i18n.js';
 import { ErrorBox, Badge } from './states.js';
 import { read, written } from './fields.js';
@@ -42,29 +42,34 @@ export function Form({ fields, values, onSubmit, submit, onCancel, id, onDraft, 
   const [errors, setErrors] = useState({});
   const [failure, setFailure] = useState(null);
   const [busy, setBusy] = useState(false);
+  const [tried, setTried] = useState(0);
+  const form = useRef(null);
   const shown = listed(texts);
+  useEffect(() => { if (tried) form.current.querySelector('[aria-invalid]')?.focus(); }, [tried]);
+  useEffect(() => { if (failure) form.current.querySelector('[role=alert]')?.scrollIntoView({ block: 'nearest' }); }, [failure]);
   useEffect(() => onDraft?.(texts), [texts]);
   const textOf = (field) => texts[field.name] ?? written(field, values?.[field.name] ?? field.default);
   const change = (name, text) => { setTexts((old) => ({ ...old, [name]: text })); setErrors((old) => ({ ...old, [name]: undefined })); };
   const send = async (event) => {
     event.preventDefault();
+    if (busy) return;
     const result = {};
     const wrong = {};
     for (const field of shown) {
       try { const value = read(field, textOf(field), t); if (value !== undefined) result[field.name] = value; } catch (error) { wrong[field.name] = error.message; }
     }
     setErrors(wrong);
-    if (Object.keys(wrong).length) return;
+    if (Object.keys(wrong).length) { setTried(tried + 1); return; }
     setBusy(true);
     setFailure(null);
     try { await onSubmit(result); } catch (error) { setFailure(error); }
     setBusy(false);
   };
-  return html`<form id=${id} class="form" onSubmit=${send} novalidate>
+  return html`<form id=${id} ref=${form} class="form" onSubmit=${send} novalidate>
     ${shown.map((field) => html`<${Field} key=${field.name} field=${field} text=${textOf(field)} error=${errors[field.name]} onChange=${(text) => change(field.name, text)} />`)}
     ${children}
     ${failure && html`<${ErrorBox} error=${failure} />`}
     ${submit && html`<div class="form-foot">${onCancel && html`<button type="button" class="btn" onClick=${onCancel}>${t('action.cancel')}</button>`}
-      <button class="btn primary" disabled=${busy}>${submit}</button></div>`}
+      <button class="btn primary" aria-busy=${busy}>${submit}</button></div>`}
   </form>`;
 }

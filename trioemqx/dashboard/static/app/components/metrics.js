@@ -13,6 +13,9 @@ export function StatsTable({ stats }) {
   </div>`)}</div>`;
 }
 
+/** A name in words that may stand on two lines: broken behind a dot or before an underscore, not within a word. */
+const Breakable = ({ text }) => text.split(/(?<=\.)|(?=_)/).map((part) => html`${part}<wbr />`);
+
 /** `metrics`: {"packets.connect.received": n, …} in a box for each first word; `all` shows zeros as well. */
 export function MetricTables({ metrics, all }) {
   const groups = new Map([...GROUPS, 'other'].map((name) => [name, []]));
@@ -23,5 +26,5 @@ export function MetricTables({ metrics, all }) {
   }
   return html`<div class="metric-grid">${[...groups].filter(([, rows]) => rows.length).map(([name, rows]) => html`
     <${Card} key=${name} title=${t(`metrics.${name}`)}><dl class="metric-list">${rows.map(([key, value]) => html`
-      <div key=${key}><dt class="mono">${key}</dt><dd><${Num} value=${value} /></dd></div>`)}</dl><//>`)}</div>`;
+      <div key=${key}><dt class="mono"><${Breakable} text=${key} /></dt><dd><${Num} value=${value} /></dd></div>`)}</dl><//>`)}</div>`;
 }

@@ -23,3 +23,6 @@ export function NeedsPlugin({ name, reload }) {
   }, t('plugins.loaded', { name }));
   return html`<div class="table-box"><${EmptyState} icon="puzzle" title=${t('needs.plugin', { name })}><button class="btn primary" onClick=${load}>${t('needs.load')}</button><//></div>`;
 }
+
+/** Whether an error says that there is no such thing; EMQX says so with HTTP 200. */
+export const notFound = (error) => error?.status === 404 || error?.code === 404;

@@ -6,7 +6,7 @@ import { feed } from '../feed.js';
 import { logout, session } from '../session.js';
 import { isDark, theme, toggleTheme } from '../theme.js';
 import { Icon, Mark } from './icons.js';
-import { ErrorBox, Skeleton, Badge } from './states.js';
+import { Badge, ErrorBox, Num, Skeleton } from './states.js';
 
 function Nav({ current, open, close }) {
   const { last } = feed.use();
@@ -19,7 +19,7 @@ function Nav({ current, open, close }) {
       <ul>${pages.map(([name, label, , icon]) => html`<li key=${name}>
         <a class="nav-link" title=${t(label)} href=${link([name])} aria-current=${name === current ? 'page' : undefined} onClick=${close}>
           <${Icon} name=${icon} /><span>${t(label)}</span>
-          ${name === 'alarms' && last?.alarms > 0 && html`<span class="count"><${Badge} kind="danger">${last.alarms}<//></span>`}
+          ${name === 'alarms' && last?.alarms > 0 && html`<span class="count"><${Badge} kind="danger"><${Num} value=${last.alarms} /><//></span>`}
         </a></li>`)}</ul>
     </div>`)}
   </nav>`;

@@ -5,7 +5,7 @@ import { useApi } from '../api.js';
 import { route, setQuery } from '../router.js';
 import { short, full } from '../format.js';
 import { Icon } from './icons.js';
-import { EmptyState, ErrorBox } from './states.js';
+import { EmptyState, ErrorBox, useBusy } from './states.js';
 import { notLoaded } from './needs.js';
 
 const classOf = ({ className = '', label, share }) => `${className} ${label ? '' : 'row-actions'} ${share ? 'cut' : ''}`.trim();
@@ -63,7 +63,7 @@ export function Pager({ meta, shown }) {
   const known = meta.count >= 0;
   const more = meta.hasnext ?? (known && page * meta.limit < meta.count);
   const first = (page - 1) * meta.limit + 1;
-  const move = (to) => setQuery({ _page: to > 1 ? to : '' });
+  const move = (to) => setQuery({ _page: to > 1 ? to : '' }, { step: true });
   return html`<div class="pager">
     <span class="muted" title=${known ? full(meta.count) : ''}>${shown ? t(known ? 'table.range' : 'table.rangeOpen', { first: full(first), last: full(first + shown - 1), count: short(meta.count) }) : ''}</span>
     <div class="grow" />
@@ -75,8 +75,9 @@ export function Pager({ meta, shown }) {
 
 /** Ask anew, and a switch that does it each ten seconds; off at first, because an open page should cost nothing. */
 export function Refresh({ reload, auto, setAuto }) {
+  const [busy, again] = useBusy(() => reload());
   return html`<div class="btn-group">
-    <button class="btn icon" aria-label=${t('action.refresh')} title=${t('action.refresh')} onClick=${reload}><${Icon} name="refresh" /></button>
+    <button class="btn icon" aria-label=${t('action.refresh')} title=${t('action.refresh')} aria-busy=${busy} onClick=${again}><${Icon} name="refresh" /></button>
     ${setAuto && html`<button class="btn" aria-pressed=${auto} title=${t('table.autoNote')} onClick=${() => setAuto(!auto)}>${t('table.auto')}</button>`}
   </div>`;
 }
@@ -100,7 +101,8 @@ export function ServerTable({ path, columns, needs, filters = [], fixed, rowKey,
   const shown = typeof columns === 'function' ? columns(asked.reload) : columns;
   return html`<div>
     <${Filters} filters=${filters} query=${query}>${typeof children === 'function' ? children(asked) : children}<${Refresh} reload=${asked.reload} ...${auto} /><//>
-    ${asked.error ? html`<${ErrorBox} error=${asked.error} retry=${asked.reload} />` : html`
+    ${asked.error && html`<${ErrorBox} error=${asked.error} retry=${asked.reload} />`}
+    ${(rows || !asked.error) && html`
       <${Table} label=${label} columns=${shown} rows=${rows} rowKey=${rowKey} loading=${asked.loading} empty=${filtered ? html`<${EmptyState} icon="search" title=${t('table.nothing')} />` : empty} />`}
     ${asked.meta && rows && html`<${Pager} meta=${asked.meta} shown=${rows.length} />`}
   </div>`;

@@ -1,6 +1,6 @@
 // Short messages at the edge. `toast.ok(text)`, `toast.error(error)`.
 import { html, store } from '../lib.js';
-import { said, t } from '../i18n.js';
+import { t, wrong } from '../i18n.js';
 import { Icon } from './icons.js';
 
 const shown = store([]);
@@ -18,7 +18,7 @@ export const toast = {
   ok: (text) => show('ok', text, '', 4),
   warn: (text) => show('warn', text, '', 8),
   /** An ApiError, with what to do; stays longer, because it is to be read. */
-  error: (error) => show('danger', said(error.message), [said(error.reason), error.hint].filter(Boolean).join(' '), 12),
+  error: (error) => show('danger', wrong(error.message), [wrong(error.reason), error.hint].filter(Boolean).join(' '), 12),
 };
 
 /** Do it and say so: a toast with `done` or with the error. Answers whether it went well. */

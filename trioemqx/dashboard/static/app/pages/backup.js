@@ -2,7 +2,7 @@
 import { html, useRef } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
-import { bytes } from '../format.js';
+import { bytes, time } from '../format.js';
 import { Refresh, Table } from '../components/table.js';
 import { EmptyState, Loaded, Notice, PageHead } from '../components/states.js';
 import { Copyable } from '../components/copyable.js';
@@ -41,7 +41,7 @@ export default function Backup() {
     <${Notice}>${t('backup.secrets')}<//>
     <${Loaded} of=${files}>${() => html`<${Table} label=${t('nav.backup')} rows=${files.data} rowKey=${(row) => row.node + row.filename} columns=${[
       { label: t('backup.file'), className: 'lead', share: 50, value: (row) => html`<${Copyable} text=${row.filename} />` },
-      { label: t('word.created'), value: (row) => row.created_at },
+      { label: t('word.created'), className: 'nowrap', value: (row) => time(row.created_at) },
       { label: t('word.size'), className: 'num', value: (row) => bytes(row.size) },
       { label: t('word.node'), value: (row) => row.node },
       { value: (row) => html`<button class="btn small" onClick=${() => attempt(() => download(row.filename))}>${t('action.download')}</button>

@@ -3,11 +3,12 @@ import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { link, go } from '../router.js';
-import { bytes, duration } from '../format.js';
+import { bytes, duration, short } from '../format.js';
 import { Tabs } from '../components/tabs.js';
 import { Table, Refresh } from '../components/table.js';
 import { Ago, Badge, Card, EmptyState, ErrorBox, Facts, Loaded, Num, PageHead } from '../components/states.js';
 import { Copyable } from '../components/copyable.js';
+import { Gone } from '../components/gone.js';
 import { Form } from '../components/form.js';
 import { confirm } from '../components/dialog.js';
 import { attempt } from '../components/toast.js';
@@ -31,7 +32,7 @@ const Overview = ({ row }) => html`<div class="stack">
       [t('client.awaiting'), of(row.awaiting_rel, row.max_awaiting_rel)], [t('client.droppedMessages'), html`<${Num} value=${row.mqueue_dropped} />`]]} /><//>
   </div>
   <${Card} title=${t('client.traffic')} flush><${Table} label=${t('client.traffic')} rows=${[['recv', t('client.received')], ['send', t('client.delivered')]]} columns=${[
-    { label: ' ', value: ([, name]) => html`<b>${name}</b>`, className: 'lead' },
+    { label: t('client.way'), value: ([, name]) => html`<b>${name}</b>`, className: 'lead' },
     { label: t('client.packets'), className: 'num', value: ([way]) => html`<${Num} value=${row[`${way}_pkt`]} />` },
     { label: t('client.messages'), className: 'num', value: ([way]) => html`<${Num} value=${row[`${way}_msg`]} />` },
     ...[0, 1, 2].map((qos) => ({ label: `QoS ${qos}`, className: 'num', value: ([way]) => html`<${Num} value=${row[`${way}_msg.qos${qos}`]} />` })),
@@ -73,7 +74,7 @@ function AclCache({ id }) {
       { label: t('client.access'), value: (row) => row.access },
       { label: t('client.result'), value: (row) => html`<${Badge} kind=${row.result === 'allow' ? 'ok' : 'danger'}>${row.result}<//>` },
       { label: t('clients.since'), value: (row) => html`<${Ago} value=${row.updated_time} />` },
-    ]} empty=${html`<${EmptyState} icon="key" title=${t('client.noAcl')} />`} />`}<//></div>`;
+    ]} empty=${html`<${EmptyState} icon="key" title=${t('client.noAcl')}>${t('client.noAclHint')}<//>`} />`}<//></div>`;
 }
 
 export default function Client({ path: [, id] }) {
@@ -86,12 +87,12 @@ export default function Client({ path: [, id] }) {
       ${row && html`<button class="btn danger" data-kick onClick=${() => kick(row, () => go(['clients']))}>${row.connected ? t('clients.kick') : t('clients.drop')}</button>`}
     <//>
     ${asked.error && html`<${ErrorBox} error=${asked.error} retry=${asked.reload} />`}
-    ${gone && html`<div class="table-box"><${EmptyState} icon="plug" title=${t('client.gone')}><a href=${link(['clients'])}>${t('nav.clients')}</a><//></div>`}
+    ${gone && html`<${Gone} icon="plug" title=${t('client.gone')} text=${t('client.goneHint')} to=${['clients']} label=${t('nav.clients')} />`}
     ${row && html`<${Tabs} tabs=${[
       ['overview', t('client.overview'), () => html`<${Overview} row=${row} />`],
-      ['subscriptions', `${t('client.subscriptions')} (${row.subscriptions_cnt})`, () => html`<${Subscriptions} id=${id} />`],
-      ['queue', `${t('client.queue')} (${row.mqueue_len})`, () => html`<${Queue} id=${id} />`],
-      ['inflight', `${t('client.inflight')} (${row.inflight})`, () => html`<${Inflight} id=${id} />`],
+      ['subscriptions', `${t('client.subscriptions')} (${short(row.subscriptions_cnt)})`, () => html`<${Subscriptions} id=${id} />`],
+      ['queue', `${t('client.queue')} (${short(row.mqueue_len)})`, () => html`<${Queue} id=${id} />`],
+      ['inflight', `${t('client.inflight')} (${short(row.inflight)})`, () => html`<${Inflight} id=${id} />`],
       ['acl', t('client.acl'), () => html`<${AclCache} id=${id} />`],
     ]} />`}
     ${!asked.data && !asked.error && html`<${Loaded} of=${asked} lines=${8} />`}`;

@@ -36,8 +36,8 @@ const columns = (reload) => [
   { label: t('word.address'), className: 'nowrap', value: (row) => html`<span class="mono" title="${row.ip_address}:${row.port}">${row.ip_address}</span>` },
   { label: t('clients.protocol'), className: 'nowrap', value: protocol },
   { label: t('clients.subs'), className: 'num', value: (row) => html`<${Num} value=${row.subscriptions_cnt} />` },
-  { label: t('clients.queue'), className: 'num', value: (row) => html`<${Num} value=${row.mqueue_len} />${row.mqueue_dropped > 0 && html` <span class="danger-text">−<${Num} value=${row.mqueue_dropped} /></span>`}` },
-  { label: t('clients.since'), className: 'nowrap', value: (row) => html`<${Ago} value=${row.connected ? row.connected_at : row.disconnected_at ?? row.connected_at} />` },
+  { label: t('clients.queue'), className: 'num', value: (row) => html`<span><${Num} value=${row.mqueue_len} />${row.mqueue_dropped > 0 && html` <span class="danger-text nowrap">−<${Num} value=${row.mqueue_dropped} /></span>`}</span>` },
+  { label: t('clients.since'), className: 'since', value: (row) => html`<${Ago} value=${row.connected ? row.connected_at : row.disconnected_at ?? row.connected_at} />` },
   { value: (row) => html`<button class="btn small ghost danger-text" data-kick onClick=${() => kick(row, reload)}>${row.connected ? t('clients.kick') : t('clients.drop')}</button>` },
 ];
 

@@ -1,10 +1,11 @@
 // Logging in, and the new password that the well-known one asks for.
 import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
-import { changePassword, login, session, logout } from '../session.js';
+import { changePassword, ended, login, session, logout } from '../session.js';
 import { Form } from '../components/form.js';
 import { LanguageButton, ThemeButton } from '../components/shell.js';
 import { Mark } from '../components/icons.js';
+import { Notice } from '../components/states.js';
 import { toast } from '../components/toast.js';
 
 const Frame = ({ title, note, children }) => html`<div class="login">
@@ -18,6 +19,7 @@ const Frame = ({ title, note, children }) => html`<div class="login">
 
 export function Login() {
   return html`<${Frame} title=${t('login.title')}>
+    ${ended.use() && html`<${Notice}>${t('login.ended')}<//>`}
     <${Form} submit=${t('login.title')} onSubmit=${({ username, password }) => login(username, password)} fields=${[
       { name: 'username', label: t('word.username'), kind: 'string', required: true, autocomplete: 'username', autofocus: true },
       { name: 'password', label: t('word.password'), kind: 'password', required: true, autocomplete: 'current-password' },

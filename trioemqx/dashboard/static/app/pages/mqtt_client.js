@@ -11,6 +11,7 @@ import { Form } from '../components/form.js';
 import { attempt, toast } from '../components/toast.js';
 import { fromBase64, fromHex, Payload, textOf } from '../components/payload.js';
 import { Icon } from '../components/icons.js';
+import { TabList, TabPanel } from '../components/tabs.js';
 import { TopicTree } from '../components/topic_tree.js';
 
 const QOS = [[0, '0'], [1, '1'], [2, '2']];
@@ -79,7 +80,7 @@ function Publish({ one }) {
   const fields = (texts) => [
     { name: 'topic', label: t('word.topic'), kind: 'string', required: true, default: 'testtopic/1' },
     { name: 'payload', label: t('word.payload'), kind: 'text', rows: 4, default: '{"msg": "hello"}' },
-    { name: 'format', label: t('payload.form'), kind: 'select', required: true, default: 'text', options: [['text', t('payload.text')], ['json', 'JSON'], ['hex', 'Hex'], ['base64', 'Base64']], half: true }, qosField('qos', t('word.qos')),
+    { name: 'format', label: t('tool.format'), kind: 'select', required: true, default: 'text', options: [['text', t('payload.text')], ['json', 'JSON'], ['hex', 'Hex'], ['base64', 'Base64']], half: true }, qosField('qos', t('word.qos')),
     { name: 'retain', label: t('word.retain'), kind: 'boolean', half: true }, ...(v5 ? [{ name: 'advanced', label: t('tool.more'), kind: 'boolean', half: true }] : []),
     ...(v5 && texts.advanced ? [{ name: 'content_type', label: 'Content Type', kind: 'string', half: true }, { name: 'expiry', label: 'Message Expiry', kind: 'integer', unit: 's', min: 0, half: true },
       { name: 'response_topic', label: 'Response Topic', kind: 'string', half: true }, { name: 'correlation', label: 'Correlation Data', kind: 'string', half: true }, { name: 'utf8', label: t('tool.utf8'), kind: 'boolean' }, lines()] : []),
@@ -94,7 +95,7 @@ function Messages({ one }) {
   const [open, setOpen] = useState(null);
   const [tree, setTree] = useState(false);
   const shown = useMemo(() => one.messages.filter((message) => !way || message.way === way).slice(0, 200), [one.messages.length, one.received, one.sent, way]);
-  const properties = open?.properties && JSON.stringify(open.properties, (_, value) => (value?.type === 'Buffer' ? textOf(Uint8Array.from(value.data)) ?? value.data : value), 2);
+  const properties = open?.properties && JSON.stringify(open.properties, (_, value) => (value instanceof Uint8Array ? textOf(value) ?? [...value] : value), 2);
   return html`<${Card} className="messages" title=${t('tool.messages')} actions=${html`
       <span class="muted">${t('tool.counts', { received: short(one.received), sent: short(one.sent) })}</span>
       <div class="btn-group" role="group" aria-label=${t('tool.messages')}>${[['', t('tool.all')], ['in', t('tool.in')], ['out', t('tool.out')]].map(([key, label]) => html`<button class="btn small" aria-pressed=${way === key} onClick=${() => setWay(key)}>${label}</button>`)}</div>
@@ -119,12 +120,12 @@ export default function MqttClient() {
   const one = all.find((other) => other.id === chosen) ?? all[0];
   const done = (id) => { setChosen(id); setAdding(false); };
   return html`<${PageHead} title=${t('nav.mqttClient')} note=${t('tool.note')}><button class="btn primary" data-connect disabled=${all.length >= tool.MOST_CONNECTIONS} onClick=${() => setAdding(true)}><${Icon} name="plus" size=${16} /> ${t('tool.new')}</button><//>
-    ${all.length > 0 && html`<div class="tabs" role="tablist">${all.map((other) => html`<button key=${other.id} role="tab" aria-selected=${other === one} onClick=${() => setChosen(other.id)}>
-      <span class="row nowrap"><i class="dot ${STATUS[other.status]}" />${shorten(other.options.clientid, 24)}</span></button>`)}</div>`}
+    ${one && html`<${TabList} id="connection" label=${t('tool.connections')} open=${one.id} choose=${setChosen} items=${all.map((other) => [other.id, html`
+      <span class="row nowrap"><i class="dot ${STATUS[other.status]}" /><span class="hidden">${t(`tool.${other.status}`)}</span>${shorten(other.options.clientid, 24)}</span>`])} />`}
     ${!one && html`<div class="table-box"><${EmptyState} icon="send" title=${t('tool.none')}><p>${t('tool.noneHint')}</p><p><button class="btn primary" onClick=${() => setAdding(true)}>${t('tool.new')}</button></p><//></div>`}
-    ${one && html`<div class="stack" key=${one.id}>
+    ${one && html`<${TabPanel} key=${one.id} id="connection" open=${one.id}><div class="stack">
       <div class="row card"><${Badge} kind=${STATUS[one.status]}>${t(`tool.${one.status}`)}<//><span class="mono muted grow">${one.options.tls ? 'wss' : 'ws'}://${one.options.host}:${one.options.port}${one.options.path} · ${one.options.version === 5 ? 'MQTT 5.0' : 'MQTT 3.1.1'}</span>
         ${one.error && html`<span class="danger-text">${one.error}</span>`}<button class="btn" onClick=${() => tool.close(one)}>${t('tool.disconnect')}</button></div>
-      <div class="tool"><div class="stack"><${Subscribe} one=${one} /><${Publish} one=${one} /></div><${Messages} one=${one} /></div></div>`}
+      <div class="tool"><div class="stack"><${Subscribe} one=${one} /><${Publish} one=${one} /></div><${Messages} one=${one} /></div></div><//>`}
     ${adding && (doors.data || doors.error ? html`<${Connect} doors=${doors.data?.websocket ?? []} onClose=${() => setAdding(false)} onDone=${done} />` : html`<${Skeleton} />`)}`;
 }

@@ -5,6 +5,9 @@ import { url, useApi } from '../api.js';
 import { link } from '../router.js';
 import { bytes, uptime } from '../format.js';
 import { Refresh } from '../components/table.js';
+import { Copyable } from '../components/copyable.js';
+import { Gone } from '../components/gone.js';
+import { notFound } from '../components/needs.js';
 import { Badge, Card, Facts, Loaded, Num, PageHead } from '../components/states.js';
 import { MetricTables, StatsTable } from '../components/metrics.js';
 import { ListenerTable } from '../components/listeners.js';
@@ -16,6 +19,7 @@ export default function Node({ path: [, name] }) {
   const metrics = useApi(url`nodes/${name}/metrics`, null, { every: 10 });
   const listeners = useApi(url`nodes/${name}/listeners`);
   const reload = () => { for (const one of [node, broker, stats, metrics, listeners]) one.reload(); };
+  if (notFound(node.error)) return html`<${PageHead} title=${html`<${Copyable} text=${name} most=${60} />`} note=${html`<a href=${link(['nodes'])}>${t('nav.nodes')}</a>`} /><${Gone} icon="server" title=${t('nodes.gone')} to=${['nodes']} label=${t('nav.nodes')} />`;
   const size = (value) => (typeof value === 'number' ? bytes(value) : value);
   return html`<div class="stack">
     <${PageHead} title=${html`<span class="mono">${name}</span>`} note=${html`<a href=${link(['nodes'])}>${t('nav.nodes')}</a>`}>

@@ -4,9 +4,9 @@ import { has, t } from '../i18n.js';
 import { useApi } from '../api.js';
 import { columns, feed } from '../feed.js';
 import { link } from '../router.js';
-import { bytes, percent, short, uptime } from '../format.js';
+import { bytes, milliseconds, percent, short, uptime } from '../format.js';
 import { Chart, Spark } from '../components/chart.js';
-import { Badge, Card, Facts, Num, PageHead, Skeleton } from '../components/states.js';
+import { Badge, Card, ErrorBox, Facts, Loaded, Num, PageHead, Skeleton } from '../components/states.js';
 import { MetricTables, StatsTable } from '../components/metrics.js';
 
 const RANGES = [[300, 'overview.five'], [1800, 'overview.half'], [7200, 'overview.twoHours']];
@@ -38,16 +38,15 @@ function Charts() {
   const data = windowOf(range);
   const version = data.t[data.t.length - 1];
   const dropped = reasons(data);
-  const milliseconds = (n) => `${short(n)} ms`;
-  const chart = (title, series, format) => html`<${Card} title=${title}><${Chart} label=${title} data=${data} version=${version} series=${series} format=${format} /><//>`;
+  const chart = (title, series, format, whole) => html`<${Card} title=${title}><${Chart} label=${title} data=${data} version=${version} series=${series} format=${format} whole=${whole} /><//>`;
   return html`
     <div class="row section-head"><h2 class="grow">${t('overview.charts')}</h2><div class="btn-group" role="group" aria-label=${t('overview.range')}>${RANGES.map(([seconds, label]) => html`
       <button class="btn small" aria-pressed=${range === seconds} onClick=${() => setRange(seconds)}>${t(label)}</button>`)}</div></div>
     <div class="chart-grid" data-chart-end=${version}>
       ${chart(t('overview.rates'), [{ name: 'received', label: t('overview.in') }, { name: 'sent', label: t('overview.out') }], short)}
       ${chart(t('overview.bytes'), [{ name: 'bytes_in', label: t('overview.in') }, { name: 'bytes_out', label: t('overview.out') }], bytes)}
-      ${chart(t('overview.clients'), [{ name: 'connections', label: t('overview.connections') }, { name: 'sessions', label: t('overview.sessions') }], short)}
-      ${chart(t('overview.subscriptions'), [{ name: 'subscriptions', label: t('overview.subscriptions') }, { name: 'topics', label: t('overview.topics') }, { name: 'retained', label: t('overview.retained') }], short)}
+      ${chart(t('overview.clients'), [{ name: 'connections', label: t('overview.connections') }, { name: 'sessions', label: t('overview.sessions') }], short, true)}
+      ${chart(t('overview.subscriptions'), [{ name: 'subscriptions', label: t('overview.subscriptions') }, { name: 'topics', label: t('overview.topics') }, { name: 'retained', label: t('overview.retained') }], short, true)}
       ${dropped.length ? chart(t('overview.dropped'), dropped, short) : html`<${Card} title=${t('overview.dropped')}><p class="muted chart-none">${t('overview.noneDropped')}</p><//>`}
       ${chart(t('overview.cpu'), [{ name: 'cpu', label: 'CPU' }], percent)}
       ${chart(t('overview.memory'), [{ name: 'rss', label: 'RSS' }], bytes)}
@@ -79,10 +78,11 @@ export default function Overview() {
         [t('overview.uptime'), uptime(broker.uptime)], [t('overview.version'), broker.version], [t('overview.python'), broker.otp_release],
         [t('overview.load'), `${node.load1} / ${node.load5} / ${node.load15}`], [t('overview.memory'), `${node.memory_used} / ${node.memory_total}`],
         [t('overview.fds'), html`<${Num} value=${node.max_fds} />`], [t('overview.time'), broker.datetime],
-      ]} />` : html`<${Skeleton} lines=${2} />`}
+      ]} />` : [brokers, nodes].filter((one) => one.error).slice(0, 1).map((one) => html`<${ErrorBox} error=${one.error} retry=${() => Promise.all([brokers.reload(), nodes.reload()])} />`)}
+      ${!(node && broker) && !brokers.error && !nodes.error && html`<${Skeleton} lines=${2} />`}
     <//>
-    <${Card} title=${t('overview.stats')} flush>${stats.data ? html`<${StatsTable} stats=${stats.data[0].stats} />` : html`<div class="pad"><${Skeleton} /></div>`}<//>
+    <${Card} title=${t('overview.stats')} flush><${Loaded} of=${stats}>${() => html`<${StatsTable} stats=${stats.data[0].stats} />`}<//><//>
     <div><div class="row section-head"><h2>${t('overview.metrics')}</h2><span class="muted">${t('overview.metricsNote')}</span></div>
-      ${metrics.data ? html`<${MetricTables} metrics=${metrics.data[0].metrics} />` : html`<${Skeleton} />`}</div>
+      <${Loaded} of=${metrics}>${() => html`<${MetricTables} metrics=${metrics.data[0].metrics} />`}<//></div>
   </div>`;
 }

@@ -4,6 +4,7 @@ import { said, t } from '../i18n.js';
 import { url, useApi } from '../api.js';
 import { link } from '../router.js';
 import { full, time } from '../format.js';
+import { Gone } from '../components/gone.js';
 import { Readme } from '../components/readme.js';
 import { Tabs } from '../components/tabs.js';
 import { Refresh, Table } from '../components/table.js';
@@ -41,7 +42,7 @@ export default function Plugin({ path: [kind, name] }) {
       ${row && html`<${StateBadge} row=${row} /><${Manage} row=${row} small=${false} /><${Switching} kind=${kind} row=${row} node=${row.node} reload=${all.reload} small=${false} />`}<//>
     ${all.error && html`<${ErrorBox} error=${all.error} retry=${all.reload} />`}
     ${!all.data && !all.error && html`<${Skeleton} />`}
-    ${all.data && !row && html`<div class="table-box"><${EmptyState} icon="puzzle" title=${t('plugin.unknown', { name })} /></div>`}
+    ${all.data && !row && html`<${Gone} icon="puzzle" title=${t('plugin.unknown', { name })} to=${[kind]} label=${kind === 'plugins' ? t('nav.plugins') : t('nav.modules')} />`}
     ${row?.problem && html`<${Notice} kind="danger"><strong>${t('plugins.problem')}</strong><div>${said(row.problem)}</div><//>`}
     ${row && html`<${Tabs} tabs=${tabs} />`}`;
 }

@@ -3,10 +3,10 @@ import { html, useState } from '../lib.js';
 import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { link, route } from '../router.js';
-import { bytes, full } from '../format.js';
+import { bytes, duration, full } from '../format.js';
 import { ServerTable } from '../components/table.js';
 import { Ago, EmptyState, Loaded, PageHead, Facts } from '../components/states.js';
-import { Copyable, shorten } from '../components/copyable.js';
+import { Clip, Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog, Drawer } from '../components/dialog.js';
 import { fromBase64, Payload } from '../components/payload.js';
 import { attempt, toast } from '../components/toast.js';
@@ -26,13 +26,18 @@ function Message({ topic, onClose, remove }) {
   <//>`;
 }
 
-/** Ask how many a filter matches, say so, and delete them when that is wished. */
-async function deleteBy(filter, done) {
-  const { data, meta } = await api.get('retained_messages', { topic: filter, _page: 1, _limit: 1000 });
-  const count = meta.count >= 0 && !filter ? meta.count : meta.hasnext ? `${full(data.length)}+` : full(data.length);
+const DAY = 86400;
+const PREVIEW = 10; // topics that are named before they are deleted
+
+/** Ask how many a filter matches, say so, and delete them when that is wished. `days`: only those published that long ago. */
+async function deleteBy(filter, days, done) {
+  const wanted = { topic: filter, older_than: days ? Math.round(days * DAY) : undefined };
+  const { data, meta } = await api.get('retained_messages', { ...wanted, count: true, _page: 1, _limit: PREVIEW });
   if (!data.length) { toast.warn(t('retained.nothingMatches', { filter })); return; }
-  if (!await confirm({ title: t('retained.deleteAllTitle'), text: t('retained.deleteAllText', { count, filter }), action: t('action.delete') })) return;
-  const deleted = await api.delete('retained_messages', { topic: filter });
+  const shown = html`<ul class="preview mono">${data.map((row) => html`<li key=${row.topic}><${Clip} text=${row.topic} /> <span class="muted"><${Ago} value=${row.publish_at} /></span></li>`)}</ul>
+    ${meta.count > data.length && html`<p class="muted">${t('retained.others', { count: full(meta.count - data.length) })}</p>`}`;
+  if (!await confirm({ title: t('retained.deleteAllTitle'), text: t('retained.deleteAllText', { count: full(meta.count), filter }), action: t('action.delete'), children: shown })) return;
+  const deleted = await api.delete('retained_messages', wanted);
   toast.ok(t('retained.deletedMany', { count: full(deleted.data?.deleted ?? data.length) }));
   done();
 }
@@ -43,10 +48,16 @@ function DeleteByFilter({ reload }) {
   const close = () => setOpen(false);
   return html`<button class="btn" onClick=${() => setOpen(true)}>${t('retained.deleteAll')}</button>
     ${open && html`<${Dialog} title=${t('retained.deleteAll')} onClose=${close}>
-      <${Form} values=${{ filter: query.topic ?? '' }} submit=${t('retained.count')} onCancel=${close} onSubmit=${({ filter }) => deleteBy(filter, () => { close(); reload(); })}
-        fields=${[{ name: 'filter', label: t('word.filter'), kind: 'string', required: true, help: t('retained.deleteAllNote'), autofocus: true, placeholder: 'home/+/state' }]} />
+      <${Form} values=${{ filter: query.topic ?? '' }} submit=${t('retained.count')} onCancel=${close} onSubmit=${({ filter, days }) => deleteBy(filter, days, () => { close(); reload(); })}
+        fields=${[{ name: 'filter', label: t('word.filter'), kind: 'string', required: true, help: t('retained.deleteAllNote'), autofocus: true, placeholder: 'home/+/state' },
+          { name: 'days', label: t('retained.age'), kind: 'number', unit: t('retained.days'), min: 0, help: t('retained.ageHelp') }]} />
     <//>`}`;
 }
+
+const filters = () => [
+  { name: 'topic', label: t('retained.filter') },
+  { name: 'older', label: t('retained.published'), type: 'select', options: [3600, DAY, 7 * DAY, 30 * DAY, 365 * DAY].map((seconds) => [String(seconds), t('retained.before', { time: duration(seconds) })]), params: (seconds) => ({ older_than: seconds }) },
+];
 
 export default function Retained() {
   const [open, setOpen] = useState(null);
@@ -64,7 +75,7 @@ export default function Retained() {
       <button class="btn small ghost danger-text" data-delete onClick=${() => remove(row.topic, reload)}>${t('action.delete')}</button>` },
   ];
   return html`<${PageHead} title=${t('nav.retained')} note=${t('retained.note')} />
-    <${ServerTable} path="retained_messages" needs=${(reload) => html`<${NeedsPlugin} name="emqx_retainer" reload=${reload} />`} label=${t('nav.retained')} columns=${columns} rowKey=${(row) => row.topic} filters=${[{ name: 'topic', label: t('retained.filter') }]}
+    <${ServerTable} path="retained_messages" needs=${(reload) => html`<${NeedsPlugin} name="emqx_retainer" reload=${reload} />`} label=${t('nav.retained')} columns=${columns} rowKey=${(row) => row.topic} filters=${filters()}
       empty=${html`<${EmptyState} icon="pin" title=${t('retained.none')}>${t('retained.noneHint')}<//>`}>${(asked) => html`<${Publish} done=${asked.reload} /><${DeleteByFilter} reload=${asked.reload} />`}<//>
     ${open && html`<${Message} topic=${open.topic} onClose=${() => setOpen(null)} remove=${() => remove(open.topic, open.reload)} />`}`;
 }

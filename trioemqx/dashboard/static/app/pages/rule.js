@@ -1,6 +1,6 @@
 // Writing a rule: SQL with completion, a test, the actions; and how it has done.
-import { html, useEffect, useMemo, useState } from '../lib.js';
-import { said, t } from '../i18n.js';
+import { html, useEffect, useMemo, useRef, useState } from '../lib.js';
+import { language, said, t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { go, link } from '../router.js';
 import { short } from '../format.js';
@@ -9,12 +9,18 @@ import { Actions, actionsOf, draftOf } from '../components/actions.js';
 import { RuleTest } from '../components/rule_test.js';
 import { Editor } from '../components/editor.js';
 import { Field } from '../components/form.js';
-import { Card, ErrorBox, Num, PageHead, Skeleton } from '../components/states.js';
+import { Card, ErrorBox, Num, PageHead, Skeleton, useBusy } from '../components/states.js';
+import { Copyable } from '../components/copyable.js';
+import { Gone } from '../components/gone.js';
+import { NeedsPlugin, notFound, notLoaded } from '../components/needs.js';
 import { confirm } from '../components/dialog.js';
 import { attempt, toast } from '../components/toast.js';
 
 const START = 'SELECT\n  *\nFROM\n  "t/#"';
 const MESSAGE = '$events/message_publish';
+
+/** What was written last: another language draws the page anew, and nothing of it may be lost. */
+let written = null;
 
 /** What stands behind FROM, and the event that it is about. */
 function sourceOf(sql, events) {
@@ -29,10 +35,13 @@ const Metrics = ({ row, reset }) => html`<${Card} title=${t('rules.metrics')} fl
     <div><span class="muted">${t('rules.speed')}</span><b>${short(row.metrics.reduce((sum, one) => sum + one.speed, 0))}/s</b><small class="muted">${t('word.max')} ${short(row.metrics.reduce((sum, one) => sum + one.speed_max, 0))}/s</small></div></div><//>`;
 
 function Write({ row, events, definitions, resources, reload }) {
-  const [sql, setSql] = useState(row?.rawsql ?? START);
-  const [description, setDescription] = useState(row?.description ?? '');
-  const [enabled, setEnabled] = useState(row?.enabled ?? true);
-  const [drafts, setDrafts] = useState(() => (row?.actions ?? []).map((action) => draftOf(action, definitions)));
+  const [before] = useState(() => (written?.id === row?.id && written?.code !== language.get() ? written : null));
+  const [sql, setSql] = useState(before?.sql ?? row?.rawsql ?? START);
+  const [description, setDescription] = useState(before?.description ?? row?.description ?? '');
+  const [enabled, setEnabled] = useState(before?.enabled ?? row?.enabled ?? true);
+  const [drafts, setDrafts] = useState(() => before?.drafts ?? (row?.actions ?? []).map((action) => draftOf(action, definitions)));
+  const left = useRef(false); // a new rule that is saved, and on its way to its own page
+  useEffect(() => { written = left.current ? null : { id: row?.id, code: language.get(), sql, description, enabled, drafts }; });
   const [failure, setFailure] = useState(null);
   const [runs, setRuns] = useState(0);
   const { topic, event, messages } = sourceOf(sql, events);
@@ -42,15 +51,16 @@ function Write({ row, events, definitions, resources, reload }) {
     ...KEYWORDS.map((text) => ({ text, kind: 'SQL' })),
     ...events.filter((one) => one.event !== MESSAGE).map((one) => ({ text: one.event, kind: t('rule.event') })),
   ];
-  const save = async () => {
+  const [busy, save] = useBusy(async () => {
     setFailure(null);
     try {
       const body = { rawsql: sql, description, enabled, actions: actionsOf(drafts, definitions) };
       const { data } = row ? await api.put(url`rules/${row.id}`, body) : await api.post('rules', body);
       toast.ok(t('action.saved'));
+      left.current = !row;
       if (row) reload(); else go(['rules', data.id]);
     } catch (error) { setFailure(error); }
-  };
+  });
   const remove = async () => {
     if (!await confirm({ title: t('rules.deleteTitle'), text: t('rules.deleteText', { id: row.id }), action: t('action.delete') })) return;
     if (await attempt(() => api.delete(url`rules/${row.id}`), t('action.deleted'))) go(['rules']);
@@ -58,8 +68,8 @@ function Write({ row, events, definitions, resources, reload }) {
   const reset = () => attempt(() => api.put(url`rules/${row.id}/reset_metrics`), t('action.saved')).then(reload);
   const example = (event_) => { const found = events.find((one) => one.event === event_.target.value); event_.target.value = ''; if (found) setSql(found.sql_example.replace(/ (FROM|WHERE) /g, '\n$1 ')); };
   return html`<div class="stack">
-    <${PageHead} title=${row ? html`<span class="mono">${row.id}</span>` : t('rules.create')} note=${html`<a href=${link(['rules'])}>${t('nav.rules')}</a>`}>
-      ${row && html`<button class="btn danger" onClick=${remove}>${t('action.delete')}</button>`}<button class="btn primary" data-save onClick=${save}>${t('action.save')}</button><//>
+    <${PageHead} title=${row ? html`<${Copyable} text=${row.id} most=${60} />` : t('rules.create')} note=${html`<a href=${link(['rules'])}>${t('nav.rules')}</a>`}>
+      ${row && html`<button class="btn danger" onClick=${remove}>${t('action.delete')}</button>`}<button class="btn primary" data-save aria-busy=${busy} onClick=${save}>${t('action.save')}</button><//>
     ${failure && html`<${ErrorBox} error=${failure} />`}
     ${row && html`<${Metrics} row=${row} reset=${reset} />`}
     <${Card} title="SQL" actions=${html`<select class="input example" aria-label=${t('rule.examples')} onChange=${example}><option value="">${t('rule.examples')}</option>${events.map((one) => html`<option value=${one.event}>${said(one.title)}</option>`)}</select>`}>
@@ -71,7 +81,7 @@ function Write({ row, events, definitions, resources, reload }) {
     <${Card} title=${t('rule.about')}><div class="form">
       <${Field} field=${{ name: 'description', label: t('word.description'), kind: 'string' }} text=${description} onChange=${setDescription} />
       <${Field} field=${{ name: 'enabled', label: t('rules.on'), kind: 'boolean', help: t('rule.onNote') }} text=${enabled} onChange=${setEnabled} /></div><//>
-    <div class="form-foot"><a class="btn" href=${link(['rules'])}>${t('action.cancel')}</a><button class="btn primary" onClick=${save}>${t('action.save')}</button></div>
+    <div class="form-foot"><a class="btn" href=${link(['rules'])}>${t('action.cancel')}</a><button class="btn primary" aria-busy=${busy} onClick=${save}>${t('action.save')}</button></div>
   </div>`;
 }
 
@@ -82,10 +92,13 @@ export default function Rule({ path: [, id] }) {
   const actions = useApi('actions');
   const resources = useApi('resources');
   const definitions = useMemo(() => new Map((actions.data ?? []).map((one) => [one.name, one])), [actions.data]);
-  const [made, setMade] = useState(0);
-  useEffect(() => setMade((n) => n + 1), [rule.data?.id]);
-  const failed = [rule, events, actions, resources].find((one) => one.error);
-  if (failed) return html`<${PageHead} title=${id} note=${html`<a href=${link(['rules'])}>${t('nav.rules')}</a>`} /><${ErrorBox} error=${failed.error} retry=${failed.reload} />`;
+  const head = html`<${PageHead} title=${fresh ? t('rules.create') : html`<${Copyable} text=${id} most=${60} />`} note=${html`<a href=${link(['rules'])}>${t('nav.rules')}</a>`} />`;
+  const parts = [events, actions, resources, rule];
+  const again = () => Promise.all(parts.map((one) => one.reload()));
+  if (notLoaded(events.error)) return html`${head}<${NeedsPlugin} name="emqx_rule_engine" reload=${again} />`;
+  if (notFound(rule.error)) return html`${head}<${Gone} icon="branch" title=${t('rule.gone')} to=${['rules']} label=${t('nav.rules')} />`;
+  const failed = parts.find((one) => one.error && !one.data);
+  if (failed) return html`${head}<${ErrorBox} error=${failed.error} retry=${again} />`;
   if (![events, actions, resources].every((one) => one.data) || (!fresh && !rule.data)) return html`<${Skeleton} lines=${8} />`;
-  return html`<${Write} key=${`${id} ${made}`} row=${fresh ? null : rule.data} events=${events.data} definitions=${definitions} resources=${resources.data} reload=${rule.reload} />`;
+  return html`<${Write} key=${id} row=${fresh ? null : rule.data} events=${events.data} definitions=${definitions} resources=${resources.data} reload=${rule.reload} />`;
 }

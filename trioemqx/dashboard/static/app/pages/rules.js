@@ -32,7 +32,7 @@ export default function Rules() {
       { label: 'SQL', share: 28, value: (row) => html`<${Clip} text=${row.rawsql.replace(/\s+/g, ' ')} className="lines muted mono" />` },
       { label: t('rules.matched'), className: 'num', value: (row) => html`<${Num} value=${sum(row, 'matched')} />` },
       { label: t('rules.passed'), className: 'num', value: (row) => html`<${Num} value=${sum(row, 'passed')} />` },
-      { label: t('rules.failed'), className: 'num', value: (row) => html`<span class=${sum(row, 'exception') ? 'danger-text' : ''}><${Num} value=${sum(row, 'exception')} /></span>` },
+      { label: t('rules.exception'), className: 'num', value: (row) => html`<span class=${sum(row, 'exception') ? 'danger-text' : ''}><${Num} value=${sum(row, 'exception')} /></span>` },
       { label: t('rules.speed'), className: 'num nowrap', value: (row) => `${short(sum(row, 'speed'))}/s` },
       { label: t('rules.on'), value: (row) => html`<input type="checkbox" class="switch" aria-label=${t('rules.on')} checked=${row.enabled} onChange=${() => enable(row)} />` },
       { value: (row) => html`<a class="btn small" href=${link(['rules', row.id])}>${t('action.edit')}</a>

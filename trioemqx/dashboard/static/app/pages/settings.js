@@ -1,6 +1,7 @@
 // Every setting: its value, where it comes from, its default; and what was saved here in place of the file.
 import { html, useMemo, useState } from '../lib.js';
 import { api, url, useApi } from '../api.js';
+import { full } from '../format.js';
 import { route } from '../router.js';
 import { has, language, LANGUAGES, said, setLanguage, t } from '../i18n.js';
 import { setTheme, theme, THEMES } from '../theme.js';
@@ -40,7 +41,7 @@ function Edit({ row, onClose, reload }) {
   return html`<${Dialog} title=${html`<span class="mono">${row.key}</span>`} onClose=${onClose}>
     ${row.origin === 'environment' && html`<${Notice} kind="warn">${t('settings.environmentWins')}<//>`}
     <p class="muted above">${t('settings.defaultIs', { value: text(row.default) })} ${row.live === false ? t('settings.restart') : t('settings.live')}</p>
-    <${Form} values=${{ value: row.value }} submit=${t('action.save')} onCancel=${onClose} onSubmit=${save} fields=${[{ name: 'value', label: t('settings.value'), kind: options ? 'select' : kindOf(row), options, help: said(row.description), unit: said(row.unit), autofocus: true }]} />
+    <${Form} values=${{ value: row.value }} submit=${t('action.save')} onCancel=${onClose} onSubmit=${save} fields=${[{ name: 'value', label: t('settings.value'), kind: options ? 'select' : kindOf(row), options, help: said(row.description), unit: typeof row.value === 'number' ? said(row.unit) : '', autofocus: true }]} />
   <//>`;
 }
 
@@ -61,12 +62,12 @@ function Keys() {
       { name: 'origin', label: t('settings.origin'), type: 'select', options: ORIGINS.map((name) => [name, t(`origin.${name}`)]) }]}><${Refresh} reload=${configs.reload} /><//>
     <${Loaded} of=${configs}>${() => html`<${Table} label=${t('settings.keys')} rows=${rows.slice(0, shown)} rowKey=${(row) => row.key} columns=${[
       { label: t('settings.key'), className: 'lead', share: 44, value: (row) => html`<div class="setting"><${Copyable} text=${row.key} /><div class="muted">${said(row.description)}</div></div>` },
-      { label: t('settings.value'), value: (row) => html`<span class="mono setting-value">${text(row.value)}</span> ${typeof row.value === 'number' && row.unit && html`<span class="muted">${said(row.unit)}</span>`}` },
+      { label: t('settings.value'), value: (row) => html`<div><span class="mono setting-value">${text(row.value)}</span> ${typeof row.value === 'number' && row.unit && html`<span class="muted">${said(row.unit)}</span>`}</div>` },
       { label: t('settings.default'), value: (row) => html`<span class="mono muted setting-value">${text(row.default)}</span>` },
-      { label: t('settings.origin'), value: (row) => html`<span title=${row.where}><${Badge} kind=${KINDS[row.origin]}>${has(`origin.${row.origin}`) ? t(`origin.${row.origin}`) : row.origin}<//></span>${row.pending && html` <${Badge} kind="warn">${t('settings.pending')}<//>`}` },
+      { label: t('settings.origin'), value: (row) => html`<div><span title=${row.where}><${Badge} kind=${KINDS[row.origin]}>${has(`origin.${row.origin}`) ? t(`origin.${row.origin}`) : row.origin}<//></span>${row.pending && html` <${Badge} kind="warn">${t('settings.pending')}<//>`}</div>` },
       { value: (row) => row.fixed ? html`<span class="muted" title=${t('settings.fixedWhy')}>${t('settings.fixed')}</span>` : html`<button class="btn small" onClick=${() => setEdited(row)}>${t('action.edit')}</button>${row.origin === 'saved' && html`<button class="btn small ghost" onClick=${() => forget(row)}>${t('settings.forget')}</button>`}` },
     ]} empty=${html`<${EmptyState} icon="search" title=${t('table.nothing')} />`} />
-    ${rows.length > shown && html`<p class="more"><button class="btn" onClick=${() => setShown(shown + STEP)}>${t('settings.more', { count: rows.length - shown })}</button></p>`}`}<//>
+    ${rows.length > shown && html`<p class="more"><button class="btn" onClick=${() => setShown(shown + STEP)}>${t('settings.more', { count: full(rows.length - shown) })}</button></p>`}`}<//>
     ${edited && html`<${Edit} row=${edited} onClose=${() => setEdited(null)} reload=${configs.reload} />`}`;
 }
 

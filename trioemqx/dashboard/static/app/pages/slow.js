@@ -3,7 +3,7 @@ import { html } from '../lib.js';
 import { t } from '../i18n.js';
 import { api } from '../api.js';
 import { link } from '../router.js';
-import { full } from '../format.js';
+import { milliseconds } from '../format.js';
 import { ServerTable } from '../components/table.js';
 import { Ago, EmptyState, PageHead } from '../components/states.js';
 import { Copyable } from '../components/copyable.js';
@@ -14,7 +14,7 @@ import { NeedsModule } from '../components/needs.js';
 const columns = () => [
   { label: t('word.clientid'), className: 'lead', share: 35, value: (row) => html`<${Copyable} text=${row.clientid} href=${link(['clients', row.clientid])} />` },
   { label: t('word.topic'), share: 40, value: (row) => html`<${Copyable} text=${row.topic} />` },
-  { label: t('slow.time'), className: 'num', value: (row) => `${full(row.timespan)} ms` },
+  { label: t('slow.time'), className: 'num', value: (row) => milliseconds(row.timespan) },
   { label: t('slow.last'), value: (row) => html`<${Ago} value=${row.last_update_time} />` },
 ];
 

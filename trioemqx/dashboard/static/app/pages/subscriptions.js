@@ -23,7 +23,7 @@ const filters = () => [
 ];
 
 const All = () => html`<${ServerTable} path="subscriptions" label=${t('nav.subscriptions')} columns=${columns} filters=${filters()}
-  rowKey=${(row) => `${row.clientid} ${row.topic}`} empty=${html`<${EmptyState} title=${t('subs.none')} />`} />`;
+  rowKey=${(row) => `${row.clientid} ${row.topic}`} empty=${html`<${EmptyState} title=${t('subs.none')}>${t('topics.noneHint')}<//>`} />`;
 
 const sharedColumns = () => [
   { label: t('subs.group'), className: 'lead', share: 20, value: (row) => html`<${Copyable} text=${row.group} />` },

@@ -12,8 +12,10 @@ import { Form } from '../components/form.js';
 import { attempt } from '../components/toast.js';
 import { NeedsModule, notLoaded } from '../components/needs.js';
 
-const pair = (metrics, name) => html`<span><${Num} value=${metrics[`${name}.count`]} /> <span class="muted">${short(metrics[`${name}.rate`])}/s</span></span>`;
-const byQos = (metrics, way) => [0, 1, 2].map((qos) => short(metrics[`messages.qos${qos}.${way}.count`])).join(' · ');
+const Pair = ({ metrics, name }) => html`<span class="nowrap"><${Num} value=${metrics[`${name}.count`]} /> <span class="muted">${short(metrics[`${name}.rate`])}/s</span></span>`;
+/** All of one way, and below it the same by QoS. */
+const Way = ({ metrics, way }) => html`<div class="way"><${Pair} metrics=${metrics} name="messages.${way}" />
+  <div class="muted">${[0, 1, 2].map((qos) => html`<span class="nowrap">QoS ${qos} <${Num} value=${metrics[`messages.qos${qos}.${way}.count`]} /></span>`)}</div></div>`;
 
 export default function TopicMetrics({ query }) {
   const list = useApi('topic-metrics', null, { every: 5 });
@@ -27,12 +29,10 @@ export default function TopicMetrics({ query }) {
   if (notLoaded(list.error)) return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')} /><${NeedsModule} name="emqx_mod_topic_metrics" reload=${list.reload} />`;
   return html`<${PageHead} title=${t('nav.topicMetrics')} note=${t('tm.note')}><button class="btn primary" onClick=${() => setAdding(true)}>${t('tm.add')}</button><${Refresh} reload=${list.reload} /><//>
     <${Loaded} of=${list}>${() => html`<${Table} label=${t('nav.topicMetrics')} rows=${list.data} rowKey=${(row) => row.topic} columns=${[
-      { label: t('word.topic'), className: 'lead', share: 30, value: (row) => html`<${Copyable} text=${row.topic} />` },
-      { label: t('tm.in'), className: 'num', value: (row) => pair(row.metrics, 'messages.in') },
-      { label: t('tm.out'), className: 'num', value: (row) => pair(row.metrics, 'messages.out') },
-      { label: t('tm.dropped'), className: 'num', value: (row) => pair(row.metrics, 'messages.dropped') },
-      { label: t('tm.qosIn'), className: 'num', value: (row) => byQos(row.metrics, 'in') },
-      { label: t('tm.qosOut'), className: 'num', value: (row) => byQos(row.metrics, 'out') },
+      { label: t('word.topic'), className: 'lead', share: 28, value: (row) => html`<${Copyable} text=${row.topic} />` },
+      { label: t('tm.in'), className: 'num', value: (row) => html`<${Way} metrics=${row.metrics} way="in" />` },
+      { label: t('tm.out'), className: 'num', value: (row) => html`<${Way} metrics=${row.metrics} way="out" />` },
+      { label: t('tm.dropped'), className: 'num', value: (row) => html`<${Pair} metrics=${row.metrics} name="messages.dropped" />` },
       { value: (row) => html`<button class="btn small ghost danger-text" onClick=${() => remove(row.topic)}>${t('tm.remove')}</button>` },
     ]} empty=${html`<${EmptyState} icon="bars" title=${t('tm.none')}>${t('tm.noneHint')}<//>`} />`}<//>
     ${adding && html`<${Dialog} title=${t('tm.add')} onClose=${close}><${Form} values=${{ topic: query.add }} submit=${t('tm.add')} onCancel=${close} onSubmit=${add}

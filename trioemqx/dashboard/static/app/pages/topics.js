@@ -16,5 +16,5 @@ const columns = () => [
 export default function Topics() {
   return html`<${PageHead} title=${t('nav.topics')} note=${t('topics.note')}><${Publish} /><//>
     <${ServerTable} path="routes" label=${t('nav.topics')} columns=${columns} rowKey=${(row) => `${row.node} ${row.topic}`}
-      filters=${[{ name: 'topic', label: t('topics.search') }]} empty=${html`<${EmptyState} icon="tree" title=${t('topics.none')} />`} />`;
+      filters=${[{ name: 'topic', label: t('topics.search') }]} empty=${html`<${EmptyState} icon="tree" title=${t('topics.none')}>${t('topics.noneHint')}<//>`} />`;
 }

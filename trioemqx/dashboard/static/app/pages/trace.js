@@ -1,11 +1,11 @@
 // Log traces: everything that happens to one client, topic or address, written to a file for a while.
 import { html, useEffect, useRef, useState } from '../lib.js';
-import { said, t } from '../i18n.js';
+import { t } from '../i18n.js';
 import { api, url, useApi } from '../api.js';
 import { bytes, time } from '../format.js';
 import { setQuery } from '../router.js';
 import { Refresh, Table } from '../components/table.js';
-import { Badge, EmptyState, Loaded, PageHead } from '../components/states.js';
+import { Badge, EmptyState, ErrorBox, Loaded, PageHead } from '../components/states.js';
 import { Copyable, shorten } from '../components/copyable.js';
 import { confirm, Dialog, Drawer } from '../components/dialog.js';
 import { Form } from '../components/form.js';
@@ -25,13 +25,14 @@ function Log({ name, onClose }) {
     try {
       const { data } = await api.get(url`trace/${name}/log`, { position: log.position, bytes: CHUNK });
       const text = data.items ?? '';
+      setError(null);
       setLog({ text: `${log.text}${text}${text && !text.endsWith('\n') ? '\n' : ''}`.slice(-MOST), position: data.meta.position, more: data.meta.position > log.position && text.length > 0 });
     } catch (failure) { setError(failure); }
   };
   useEffect(() => { next(); }, []);
   return html`<${Drawer} title=${name} onClose=${onClose} footer=${html`<button class="btn" onClick=${next}>${t('trace.more')}</button>`}>
-    ${error && html`<p class="danger-text">${said(error.message)}</p>`}
-    ${log.text ? html`<pre class="block trace-log" tabindex="0" ref=${end}>${log.text}</pre>` : html`<${EmptyState} icon="search" title=${t('trace.empty')} />`}
+    ${error && html`<${ErrorBox} error=${error} retry=${next} />`}
+    ${log.text ? html`<pre class="block trace-log" tabindex="0" ref=${end}>${log.text}</pre>` : !error && html`<${EmptyState} icon="search" title=${t('trace.empty')} />`}
   <//>`;
 }
 
