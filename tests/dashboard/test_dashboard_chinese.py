@@ -38,6 +38,7 @@ RAISE = {"ApiError": 1, "_refused": 1, "RuleError": 1, "TraceError": 1} | dict.f
 MAKERS = (
     *("api", "services/web", "rules", "config", "services/backup", "services/dashboard_users.py"),
     *("services/applications.py", "services/banned.py", "services/filters.py", "services/plugins/manager.py"),
+    *("services/plugins/starting.py", "services/plugins/changes.py", "services/plugins/serving.py"),
     *("services/plugins/switches.py", "services/overrides.py", "services/plugins/archive.py"),
     *("services/plugins/uploads.py", "services/plugins/uploading.py"),
 )
