@@ -6,15 +6,16 @@ Sockets and poller are in memory and nothing runs by itself, so each test says e
 from __future__ import annotations
 
 import pytest
-from turn_bench import Bench, connect
+from turn_bench import Bench, Tap, connect
 
 from trioemqx.codec.control import Disconnect, Pingreq
 from trioemqx.codec.encode import encode
 from trioemqx.codec.packets import Publish, make_publish
 from trioemqx.core.broker import WORK_LIMIT
 from trioemqx.core.limiter import TokenBucket
+from trioemqx.core.states import CONNECTED
 from trioemqx.listeners.link import FULL, PAUSED, QUESTION, READ, WRITE
-from trioemqx.listeners.turn import SHARE
+from trioemqx.listeners.turn import ENDING, SHARE
 from trioemqx.listeners.writing import CLOCK_EVERY, SEND_SIZE, SENDS_PER_FLUSH
 from trioemqx.types import Message, SubOpts
 
@@ -51,6 +52,11 @@ def wide_flood(bench: Bench, count: int = 50):
     flood.link.size = 65536
     flood.feed(encode(make_publish("wide", b"x", 0, False, False, 0, None), 5) * count)
     return flood
+
+
+def passed(coming: list[Tap], ending: list[Tap]) -> tuple[int, int]:
+    """How many are connected by now, and how many have gone."""
+    return sum(tap.channel.state == CONNECTED for tap in coming), sum(tap.socket.closed for tap in ending)
 
 
 def tick(bench: Bench) -> None:
@@ -322,6 +328,44 @@ class TestFairness:
             bench.turn.flush(1.0)
             bench.turn.rest()
         assert len(receiver.packets()) == 20
+
+    def test_who_connects_or_ends_comes_after_those_who_are_here(self, bench):
+        """A connection costs as much as dozens of messages: a flood of them was a pause for everybody else."""
+        here = [bench.client(f"here{number}") for number in range(5)]
+        ending = [bench.client(f"ending{number}", "t") for number in range(100)]
+        coming = [bench.accept() for _ in range(100)]
+        for number in range(100):
+            ending[number].feed(b"")
+            coming[number].feed(connect(f"new{number}"))
+        began = ended = 0
+        for _ in range(1000):
+            for client in here:
+                client.feed(PING)
+            tick(bench)
+            bench.poll()
+            bench.turn.work()
+            bench.turn.flush(1.0)
+            assert all(client.sent() == b"\xd0\x00" for client in here)
+            assert (began, ended) == passed(coming, ending)
+            bench.turn.rest()
+            before, (began, ended) = began + ended, passed(coming, ending)
+            assert before <= began + ended <= before + 2 * ENDING, "some of them, then the others again"
+            if began + ended == 200:
+                break
+        assert (began, ended) == (100, 100)
+        bench.turn.clock = lambda: 0.0
+        bench.settle()
+        assert all(tap.sent().startswith(b"\x20") for tap in coming)
+
+    def test_what_somebody_says_before_it_leaves_is_heard(self, bench):
+        """Its last words and the end may come in one event."""
+        watcher = bench.client("watcher", "t")
+        leaving = bench.client("leaving")
+        leaving.publish("t", b"last words")
+        leaving.feed(b"")
+        bench.settle()
+        assert watcher.packets()
+        assert leaving.socket.closed
 
     def test_the_shared_limit_is_of_one_share(self, bench):
         assert bench.broker.work_limit == SHARE < WORK_LIMIT

@@ -15,7 +15,7 @@ from trioemqx.core.broker import Broker
 from trioemqx.core.channel import Channel
 from trioemqx.core.outbox import Outbox
 from trioemqx.core.zone import Zone
-from trioemqx.listeners.link import NO_LINGER, READ, WRITE, Link
+from trioemqx.listeners.link import ENDED, NO_LINGER, READ, WRITE, Link
 from trioemqx.listeners.transport import Layer, Peer, Transport
 from trioemqx.listeners.turn import Turn
 from trioemqx.types import ClientInfo, SubOpts, Verdict
@@ -95,6 +95,8 @@ class Poller:
         for fd, events in self.watched.items():
             socket = self.sockets[fd]
             seen = (events & READ if socket.incoming else 0) | (events & WRITE if socket.room else 0)
+            if seen & READ and socket.incoming[-1] == b"":
+                seen |= ENDED
             if seen:
                 found.append((fd, seen))
         return found
