@@ -11,7 +11,7 @@ import math
 
 import trio
 
-from trioemqx.listeners.link import READ, WRITE
+from trioemqx.listeners.link import ENDED, READ, WRITE
 from trioemqx.listeners.pump import Pump
 
 HANG_UP = 0x10
@@ -190,11 +190,11 @@ class BrokerSocket:
         wire.up.on_arrival = wire.down.on_room = lambda: poller.changed(fd)
 
     def events(self):
-        """READ, WRITE and HANG_UP, as they are now."""
+        """READ, WRITE, ENDED and HANG_UP, as they are now."""
         wire = self.wire
         if wire.broker_lost:
             return READ | WRITE | HANG_UP
-        readable = READ if wire.up.inbox or wire.up.ended else 0
+        readable = (READ if wire.up.inbox or wire.up.ended else 0) | (ENDED if wire.up.ended else 0)
         return readable | (WRITE if wire.down.held < wire.down.capacity else 0)
 
     def recv(self, size, /):
@@ -289,7 +289,8 @@ class SimPoller:
 
     def _ready(self, fd):
         wanted = self._interest[fd]
-        return self.sockets[fd].events() & (wanted | HANG_UP) if wanted else 0
+        told = wanted | HANG_UP | (ENDED if wanted & READ else 0)
+        return self.sockets[fd].events() & told if wanted else 0
 
     def changed(self, fd):
         """Something has happened to a socket."""
