@@ -99,17 +99,16 @@ async def test_what_it_can_do_without_stays_off_under_an_alarm(start, tmp_path, 
         alarms = await dialer.client("alarms", subscribe="$SYS/brokers/+/alarms/activate")
         publisher = await dialer.client("publisher")
         await publisher.publish(f"break/{what}", b"")
-        topic, alarm = await alarms.message()
-        assert topic.endswith("/alarms/activate")
-        assert b'"%s_crashed"' % what.encode() in alarm
+        while b'"%s_crashed"' % what.encode() not in (await alarms.message())[1]:
+            continue  # who asks a part that is broken crashes too
         with trio.fail_after(PATIENCE):
             while f"{what} crashed 5 times in 60 s; it stays off" not in broker.log():
                 assert await publisher.publish("t", b"x", qos=1) == 0
                 assert await watcher.message() == ("t", b"x")
                 await trio.sleep(0.05)
         await dialer.client("new", port=broker.port("tcp", "other"))
-    assert broker.log().count(f"service {what} crashed") == 5
     assert broker.stop() == 0
+    assert broker.log().count(f"service {what} crashed") == 5
 
 
 async def test_a_hook_that_crashes_takes_nothing_with_it(start, tmp_path):
@@ -120,5 +119,5 @@ async def test_a_hook_that_crashes_takes_nothing_with_it(start, tmp_path):
         for number in range(5):
             assert await client.publish("hook", b"%d" % number, qos=1) == 0
             assert await client.message() == ("hook", b"%d" % number)
-    assert "breaker is switched off" in broker.log()
     assert broker.stop() == 0
+    assert "breaker is switched off" in broker.log()
