@@ -356,6 +356,32 @@ async def test_a_session_whose_connack_was_refused_is_none(store, monkeypatch, a
         assert left(store) == {"sessions": 1}
 
 
+async def test_a_clean_start_is_refused_while_a_crash_would_bring_the_old_session_back(
+    store, monkeypatch, autojump_clock
+):
+    """Also the second time, when the session is gone from memory and its end still waits for the disk: the client would
+    use packet identifiers anew that the old session, after a crash, takes for a repetition."""
+    async with broker_on(store, monkeypatch) as broker:
+        await absent(broker)
+        store.held = True
+        for _ in range(3):
+            client = await broker.raw()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail_soon, store)
+                with pytest.raises(Refused) as refused:
+                    await client.connect("sub", clean_start=True)
+            assert refused.value.connack.code == 0x97
+        free = await broker.client("somebody else")
+        await free.disconnect()
+        store.held = False
+        store.settle()
+        await trio.sleep(2)
+        client = await broker.client("sub", clean_start=True)
+        await client.disconnect()
+        assert left(store) == {}
+        assert broker.node.broker.journal.ending == {}
+
+
 async def fail_soon(store):
     await turns()
     store.fail()

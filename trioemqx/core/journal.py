@@ -59,6 +59,7 @@ class Journal:
         "bell",
         "count",
         "crowded",
+        "ending",
         "failing",
         "gated",
         "most_pending",
@@ -86,6 +87,8 @@ class Journal:
         self.most_pending = PENDING
         self.wanted: list[Session] = []
         self.orphans: list[tuple[str, bool]] = []
+        self.ending: dict[str, int] = {}
+        """By clientid: the batch with the end of a session that is still on disk. A crash would bring it back."""
         self.bell: Callable[[], None] = _nothing
 
     def next_key(self) -> str:
@@ -123,6 +126,9 @@ class Journal:
         """Keep a session no longer: nothing of it stays. What is on disk only goes bit by bit; with `share` other
         members get what is left of share groups."""
         self._put(SESSIONS, session.sid, None)
+        clientid = session.info.clientid
+        self.ending.pop(clientid, None)  # to the end: the batches stay in order
+        self.ending[clientid] = self.ticket
         for subscription in session.subscriptions.values():
             self.unsubscribed(session, subscription)
         for delivery in session.inflight.values():
@@ -137,6 +143,16 @@ class Journal:
         for packet_id in session.awaiting_rel:
             self.released(session, packet_id)
         session.journal = None
+
+    def ended(self, ticket: int) -> None:
+        """The disk has everything up to this batch."""
+        written = []
+        for clientid, batch in self.ending.items():
+            if batch > ticket:
+                break
+            written.append(clientid)
+        for clientid in written:
+            del self.ending[clientid]
 
     def session(self, session: Session) -> None:
         """Its connection, expiry or will has changed."""

@@ -197,6 +197,8 @@ class SessionStore:
         journal.failing = not durable
         if durable:
             journal.crowded = self._store.crowded()
+            if whole:
+                journal.ended(ticket)
         broker = self._broker
         broker.tell_time()
         for channel in gated:

@@ -274,7 +274,9 @@ def _open(channel: Channel, auth: Properties | None) -> None:
         hooks.notify(hooks.client_connected, "client_connected", info)
     if channel.session is not session:  # a hook has kicked the client
         return
-    if journal is not None and (session.journal is not None or journal.count != before):
+    if journal is not None and (
+        session.journal is not None or journal.count != before or info.clientid in journal.ending
+    ):
         journal.gate(channel)
         channel.unconfirmed = journal.ticket
     send_connack(channel, 0, present, _connack_properties(channel, packet, auth) if channel.version == 5 else None)
