@@ -449,9 +449,8 @@ class Session(Sender):
             journal.sending(self, delivery)
         delivery.state = SENT
         delivery.sent_at = delivery.first_at = self.broker.now
-        self.inflight[packet_id] = (
-            delivery  # first: hooks of the transmission may publish to this client [MQTT-4.9.0-2]
-        )
+        # Before it is sent: hooks of the transmission may publish to this client [MQTT-4.9.0-2].
+        self.inflight[packet_id] = delivery
         if not self._transmit(delivery, packet_id, False):
             self.inflight.pop(packet_id, None)
             if journal is not None:

@@ -12,8 +12,8 @@ MOST_EVENTS: Final = 512
 
 
 class Poller(Protocol):
-    """Which sockets are ready. Events are READ and WRITE bits, and ENDED where
-    that is known; other bits mean an error or a hang-up."""
+    """Which sockets are ready. Events are READ and WRITE bits, and ENDED where that is known; other bits
+    mean an error or a hang-up."""
 
     def register(self, fd: int, events: int) -> None:
         """Start to watch a socket."""
